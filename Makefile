@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make demo` and `make test` set themselves up; a second call installs nothing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check format bench lock clean
+
+demo: $(VENV)/.run  ## the whole system on this machine: make demo ARGS="--seconds 20"
+	@$(BIN)/notifier demo $(ARGS)
+
+test: $(VENV)/.dev  ## the test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## measure what the README promises
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+lock: $(VENV)/.dev  ## lock the newest versions of all dependencies
+	$(PIP) install uv
+	rm -f uv.lock
+	$(BIN)/uv lock --quiet --python $(BIN)/python
+	$(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate --no-default-groups --group build -o requirements/run.txt
+	$(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate --no-default-groups --group build --group dev -o requirements/dev.txt
+
+clean:  ## remove the virtual environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.venv:
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 is needed, this is %d.%d; name another: make PYTHON=python3.12 …" % v[:2])'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/.venv
+	@echo "Installing …"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Installing the tools for development …"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

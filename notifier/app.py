@@ -1,0 +1,181 @@
+"""The process: builds the parts from a config, runs them, stops them in order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from functools import partial
+
+import aiohttp
+import msgspec
+
+from notifier.clock import Clock
+from notifier.dispatcher import Dispatcher
+from notifier.lanes import RetryPolicy
+from notifier.memory import return_large_blocks
+from notifier.model import StoreError
+from notifier.pace import Pace
+from notifier.pipeline import Pipeline
+from notifier.route import route
+from notifier.settings import Settings
+from notifier.source import AlliumSource, SourceSettings
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
+from notifier.targets.webhook import Webhook
+from notifier.transport import tls_context
+from notifier.watcher import Watcher
+
+_log = logging.getLogger(__name__)
+
+STOP_WITHIN_SECONDS = 10.0
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a process works with."""
+
+    watchers: list[Watcher]
+    dispatchers: list[Dispatcher]
+
+
+async def run(settings: Settings) -> None:
+    """Poll and deliver until SIGTERM or SIGINT; attempts under way then get ten seconds to end.
+
+    A second signal cuts them off at once. Raises StoreError when the state cannot be used.
+    """
+    return_large_blocks()
+    with _single_error():
+        async with _parts(settings, once=False) as parts:
+            clock = Clock()
+            for watcher in parts.watchers:
+                clock.repeat(watcher.name, watcher.observe)
+            try:
+                async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
+                    ticking = tasks.create_task(clock.run(), name="clock")
+                    lanes = [
+                        tasks.create_task(dispatcher.run(), name=f"lane {dispatcher.name}")
+                        for dispatcher in parts.dispatchers
+                    ]
+                    with _stop_signal(limit) as stopped:
+                        await stopped.wait()
+                        _log.info("stopping: no further polls, attempts under way may end")
+                        limit.reschedule(asyncio.get_running_loop().time() + STOP_WITHIN_SECONDS)
+                        ticking.cancel()
+                        for dispatcher in parts.dispatchers:
+                            dispatcher.stop()
+                        if lanes:
+                            await asyncio.wait(lanes)
+            except TimeoutError:
+                _log.warning("stopping: attempts were cut off; they are made again after the next start")
+    _log.info("stopped")
+
+
+async def run_once(settings: Settings, *, limit: timedelta) -> bool:
+    """Poll each source once and send all that is due; return whether every poll and attempt was good.
+
+    Raises StoreError when the state cannot be used, and TimeoutError when it took longer.
+    """
+    with _single_error():
+        async with asyncio.timeout(limit.total_seconds()), _parts(settings, once=True) as parts:
+            async with asyncio.TaskGroup() as polls:
+                for watcher in parts.watchers:
+                    polls.create_task(watcher.observe())
+            async with asyncio.TaskGroup() as lanes:
+                for dispatcher in parts.dispatchers:
+                    lanes.create_task(dispatcher.run())
+            failures = [watcher.failures for watcher in parts.watchers]
+            failures += [dispatcher.failures for dispatcher in parts.dispatchers]
+            return not any(failures)
+
+
+@contextlib.asynccontextmanager
+async def _parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
+    async with (
+        State(partial(SqliteStore, settings.store.path)) as state,
+        _session() as source_session,
+        _session() as target_session,
+    ):
+        retry = RetryPolicy(
+            first_retry=settings.delivery.first_retry,
+            max_retry=settings.delivery.max_retry,
+            give_up_after=settings.delivery.give_up_after,
+        )
+        dispatchers = {
+            name: Dispatcher(
+                Webhook(name, target, session=target_session, tls=tls_context(target.ca_file)),
+                state=state,
+                retry=retry,
+                once=once,
+            )
+            for name, target in settings.targets.items()
+        }
+        pipeline = Pipeline(state, dispatchers)
+        watchers = [
+            _watcher(source, state, pipeline, tuple(dispatchers), source_session)
+            for source in settings.sources
+        ]
+        await pipeline.resume([watcher.name for watcher in watchers])
+        yield Parts(watchers, list(dispatchers.values()))
+
+
+def _watcher(
+    source: SourceSettings,
+    state: State,
+    pipeline: Pipeline,
+    targets: tuple[str, ...],
+    session: aiohttp.ClientSession,
+) -> Watcher:
+    return Watcher(
+        AlliumSource(source, session=session, tls=tls_context(source.ca_file)),
+        state=state,
+        pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
+        announce_first=source.first_poll == "announce",
+        route=partial(route, targets=targets),
+        passed_on=pipeline.pass_on,
+    )
+
+
+def _session() -> aiohttp.ClientSession:
+    # Each lane bounds its own concurrency; one pool's bound would let a stuck target delay the others.
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
+
+
+@contextlib.contextmanager
+def _stop_signal(limit: asyncio.Timeout) -> Iterator[asyncio.Event]:
+    """Yield what is set by the first SIGTERM or SIGINT; the second one ends the limit at once."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        if stopped.is_set():
+            limit.reschedule(loop.time())
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _single_error() -> Iterator[None]:
+    """Raise the one error that matters out of the groups that tasks raise theirs in."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        raise next((error for error in leaves if isinstance(error, StoreError)), leaves[0]) from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

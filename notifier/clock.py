@@ -1,0 +1,80 @@
+"""When things happen: APScheduler, kept honest by the monotonic clock."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+_LOOK_EVERY_SECONDS = 2.0
+_LATE_SECONDS = 1.0
+
+Action = Callable[[], Awaitable[timedelta]]
+"""Does something and returns how long to wait until it is to be done again."""
+
+
+class Clock:
+    """Repeats actions, each at its own pace, never two runs of one at once."""
+
+    def __init__(self) -> None:
+        # A run is never skipped for being late: no poll may be lost to a busy or sleeping machine.
+        self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
+        self._actions: dict[str, Action] = {}
+        self._due: dict[str, float] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+
+    def repeat(self, name: str, action: Action) -> None:
+        """Have an action run as soon as `run` is called, and again after each wait it returns."""
+        self._actions[name] = action
+        self._schedule(name, timedelta(0))
+
+    async def run(self) -> None:
+        """Run the actions until cancelled. Raises what an action raised: nothing dies silently."""
+        self._scheduler.start()
+        try:
+            while self._failure is None:
+                self._look_for_late_runs()
+                try:
+                    async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+                        await self._failed.wait()
+                except TimeoutError:
+                    pass
+            raise self._failure
+        finally:
+            self._scheduler.pause()
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            self._scheduler.shutdown(wait=False)
+
+    def _schedule(self, name: str, wait: timedelta) -> None:
+        self._due[name] = time.monotonic() + wait.total_seconds()
+        self._scheduler.add_job(
+            self._run, "date", run_date=datetime.now(UTC) + wait, args=[name], id=name, replace_existing=True
+        )
+
+    def _look_for_late_runs(self) -> None:
+        # The scheduler goes by the wall clock: set back an hour, it would stay silent for an hour.
+        for name, due in list(self._due.items()):
+            if time.monotonic() > due + _LATE_SECONDS:
+                self._schedule(name, timedelta(0))
+
+    async def _run(self, name: str) -> None:
+        if self._due.pop(name, None) is None:
+            return  # it was late, was run for that, and is now run again
+        task = asyncio.current_task()
+        if task is not None:
+            self._running.add(task)
+        try:
+            wait = await self._actions[name]()
+        except Exception as error:  # noqa: BLE001 - the scheduler would swallow it; `run` raises it
+            self._failure = self._failure or error
+            self._failed.set()
+        else:
+            self._schedule(name, wait)
+        finally:
+            if task is not None:
+                self._running.discard(task)

@@ -1,0 +1,75 @@
+"""The real daemon as a process of its own, with a config file and a state file like anybody's."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+_CONFIG = """\
+# What this demo runs on: the same file you would write, with other addresses.
+[[sources]]
+name = "demo"
+api_key = "${{DEMO_API_KEY}}"
+base_url = "{url}"
+poll_every = "1s"
+poll_idle_every = "1s"
+
+[targets.receiver]
+type = "webhook"
+url = "{url}{hook}"
+secret = "${{DEMO_WEBHOOK_SECRET}}"
+
+[store]
+url = "sqlite:///{state}"
+"""
+
+_STOP_WITHIN_SECONDS = 15.0
+
+
+class Daemon:
+    """`notifier run` in a process of its own; `told` gets each line it logs."""
+
+    def __init__(self, directory: Path, told: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._told = told
+        self.log: deque[str] = deque(maxlen=40)
+
+    async def start(self, *, url: str, hook: str, api_key: str, secret: str) -> None:
+        """Start it on a config of its own."""
+        config = self._directory / "notifier.toml"
+        config.write_text(_CONFIG.format(url=url, hook=hook, state=self._directory / "state.db"))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
+        environment |= {"DEMO_API_KEY": api_key, "DEMO_WEBHOOK_SECRET": secret}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "notifier", "run", "--config", str(config)),
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C ends the demo, which then ends the daemon in order
+        )
+        self._reading = asyncio.create_task(self._read())
+
+    async def ended(self) -> int:
+        """Return its exit code, once it has ended."""
+        await asyncio.shield(self._reading)
+        return await self._process.wait()
+
+    async def stop(self) -> int:
+        """Stop it as a service manager would; return its exit code."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_WITHIN_SECONDS):
+                return await self.ended()
+        except TimeoutError:
+            self._process.kill()
+            return await self.ended()
+
+    async def _read(self) -> None:
+        stream = self._process.stderr
+        while stream is not None and (line := await stream.readline()):
+            text = line.decode(errors="replace").rstrip()
+            self.log.append(text)
+            self._told(text)

@@ -1,0 +1,124 @@
+"""What happened to one job between two polls: pure, everything that decides it is here."""
+
+import hashlib
+import json
+from datetime import datetime
+
+import msgspec
+
+from notifier.element import read_details, redact_element
+from notifier.listing import Element
+from notifier.model import Event, JobRecord, Snapshot
+from notifier.payload import job_payload
+from notifier.summary import summarize
+
+# Types that no status may be mistaken for (contract, section 3).
+_RESERVED = frozenset({"progress", "stalled", "resumed", "removed"})
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What one poll adds to a job's record."""
+
+    snapshot: Snapshot
+    seq: int
+    events: tuple[Event, ...]
+
+
+def diff(
+    record: JobRecord | None,
+    element: Element,
+    *,
+    source: str,
+    source_id: str,
+    announce: bool,
+    now: datetime,
+) -> Change | None:
+    """Return what is new about a job, or None when the record already says all of it.
+
+    `announce` is false for the jobs of a baseline: they are stored and cause no event.
+    """
+    old = record.snapshot if record is not None else None
+    seq = record.seq if record is not None else 0
+    redacted = redact_element(element.raw)
+    if old is not None and old.status == element.status:
+        if old.element == redacted:
+            return None
+        snapshot = msgspec.structs.replace(old, element=redacted)
+        return Change(snapshot=snapshot, seq=seq, events=())
+    snapshot = Snapshot(
+        status=element.status,
+        first_seen=old.first_seen if old is not None else now,
+        status_since=now,
+        element=redacted,
+    )
+    if not announce:
+        return Change(snapshot=snapshot, seq=seq, events=())
+    event = _transition(
+        snapshot,
+        source=source,
+        source_id=source_id,
+        job_id=element.job_id,
+        previous_status=old.status if old is not None else None,
+        seq=seq + 1,
+        now=now,
+    )
+    return Change(snapshot=snapshot, seq=seq + 1, events=(event,))
+
+
+def event_type(status: str) -> str:
+    """Return the type of the event that announces a status."""
+    return f"backfill.status_{status}" if status in _RESERVED else f"backfill.{status}"
+
+
+def event_id(
+    source_id: str, job_id: str, *, type_: str, previous_status: str | None, status: str, seq: int
+) -> str:
+    """Return `evt_` and 32 hex digits: the same for the same change, however often it is observed."""
+    parts = json.dumps([source_id, job_id, type_, previous_status, status, seq])
+    return "evt_" + hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def _transition(
+    snapshot: Snapshot,
+    *,
+    source: str,
+    source_id: str,
+    job_id: str,
+    previous_status: str | None,
+    seq: int,
+    now: datetime,
+) -> Event:
+    details = read_details(snapshot.element)
+    type_ = event_type(snapshot.status)
+    id_ = event_id(
+        source_id, job_id, type_=type_, previous_status=previous_status, status=snapshot.status, seq=seq
+    )
+    summary = summarize(
+        job_id=job_id,
+        status=snapshot.status,
+        previous_status=previous_status,
+        details=details,
+        first_seen=snapshot.first_seen,
+        now=now,
+    )
+    return Event(
+        id=id_,
+        seq=seq,
+        type=type_,
+        status=snapshot.status,
+        previous_status=previous_status,
+        observed_at=now,
+        summary=summary,
+        payload=job_payload(
+            event_id=id_,
+            type=type_,
+            observed_at=now,
+            source=source,
+            job_id=job_id,
+            status=snapshot.status,
+            previous_status=previous_status,
+            summary=summary,
+            details=details,
+            element=snapshot.element,
+        ),
+    )

@@ -1,0 +1,110 @@
+"""What can be read from one element of the listing, whatever its shape."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+REDACTED = "REDACTED"
+
+_USER_INFO = re.compile(r"(^|//|,)[^/?#,\s]*@")
+_QUERY = re.compile(r"\?[^#,\s]*")
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The documented fields of a job that this program uses; what is absent or unusable is None."""
+
+    job_name: str | None = None
+    table: str | None = None
+    num_chunks: int | None = None
+    chunks_left: int | None = None
+    error_message: str | None = None
+    time_created: datetime | None = None
+    time_completed: datetime | None = None
+
+
+def read_details(element: msgspec.Raw) -> Details:
+    """Return the fields of an element; never fails on an element that is a JSON object."""
+    fields = _FIELDS.decode(element)
+    values = {}
+    for name, usable in _USABLE.items():
+        raw = fields.get(name)
+        if raw is not None and (value := usable(_decoded(raw))) is not None:
+            values[name] = value
+    return Details(**values)
+
+
+def redact_element(element: msgspec.Raw) -> msgspec.Raw:
+    """Return the element with user info and query of `destinations[].url` redacted, all else as received."""
+    fields = _FIELDS.decode(element)
+    try:
+        destinations = _LIST.decode(fields["destinations"])
+    except (KeyError, msgspec.MsgspecError):
+        return element
+    redacted = [_redact_destination(destination) for destination in destinations]
+    if all(new is old for new, old in zip(redacted, destinations, strict=True)):
+        return element
+    fields["destinations"] = msgspec.Raw(msgspec.json.encode(redacted))
+    return msgspec.Raw(msgspec.json.encode(fields))
+
+
+def _redact_destination(destination: msgspec.Raw) -> msgspec.Raw:
+    try:
+        fields = _FIELDS.decode(destination)
+        url = _TEXT.decode(fields["url"])
+    except (KeyError, msgspec.MsgspecError):
+        return destination
+    redacted = redact_url(url)
+    if redacted == url:
+        return destination
+    fields["url"] = msgspec.Raw(msgspec.json.encode(redacted))
+    return msgspec.Raw(msgspec.json.encode(fields))
+
+
+def redact_url(url: str) -> str:
+    """Return the URL, or comma-separated URLs, without user info and query."""
+    return _QUERY.sub(f"?{REDACTED}", _USER_INFO.sub(rf"\1{REDACTED}@", url))
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_USABLE: dict[str, Callable[[Any], Any]] = {
+    "job_name": _text,
+    "table": _text,
+    "num_chunks": _count,
+    "chunks_left": _count,
+    "error_message": _text,
+    "time_created": _time,
+    "time_completed": _time,
+}

@@ -1,0 +1,44 @@
+"""What a config means, in words for people."""
+
+from collections.abc import Iterator
+
+from notifier.config import Config
+from notifier.duration import format_duration
+from notifier.source import SourceSettings
+from notifier.targets.webhook import WebhookSettings
+
+
+def explain_config(config: Config) -> str:
+    """Return the lines that `notifier check` prints; they hold no secret."""
+    return "".join(f"{line}\n" for line in _lines(config))
+
+
+def _lines(config: Config) -> Iterator[str]:
+    settings = config.settings
+    state = settings.store.path
+    yield f"config   {config.origin}"
+    yield f"state    {state}" + ("" if state.exists() else " (new: the first poll will be a baseline)")
+    yield ""
+    yield f"sources  {len(settings.sources)}"
+    for source in settings.sources:
+        yield f"  {source.name}: {_source(source)}"
+    yield f"targets  {len(settings.targets)}"
+    for name, target in settings.targets.items():
+        yield f"  {name}: {_target(target)}"
+    yield "routes   none: every event but backfill.progress goes to every target"
+    yield ""
+    yield "The config is fine."
+
+
+def _source(source: SourceSettings) -> str:
+    return (
+        f"{source.base_url}, every {format_duration(source.poll_every)}, "
+        f"every {format_duration(source.poll_idle_every)} while no job is active; the first poll "
+        + ("announces all jobs" if source.first_poll == "announce" else "is a baseline and announces nothing")
+    )
+
+
+def _target(target: WebhookSettings) -> str:
+    count = len(target.secret)
+    signed = {0: "not signed", 1: "signed"}.get(count, f"signed with {count} secrets")
+    return f"webhook at {target.shown_url}, {signed}"

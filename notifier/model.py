@@ -1,0 +1,151 @@
+"""The values everything else speaks of: snapshots, events, deliveries, records, targets.
+
+All of them are frozen, all times are aware UTC with millisecond precision. The structs
+are also the stored format: a record is written as the JSON of its struct.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol
+
+import msgspec
+
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+
+JobKey = tuple[str, str]
+"""(source name, job id)."""
+
+
+def utc_now() -> datetime:
+    """Return the present, aware UTC, cut to milliseconds: the precision that is stored and sent."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def rfc3339(time: datetime) -> str:
+    """Return a UTC time as `2026-01-31T10:30:00.123Z`."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def is_active(status: str) -> bool:
+    """Return whether a job of this status can still change by itself; unknown statuses can."""
+    return status not in TERMINAL
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A job as last seen."""
+
+    status: str
+    first_seen: datetime
+    status_since: datetime
+    element: msgspec.Raw
+    """The element as received, credentials of its destinations redacted."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One observed change."""
+
+    id: str
+    seq: int
+    type: str
+    status: str
+    previous_status: str | None
+    observed_at: datetime
+    summary: str
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """The webhook payload, fixed when the change was observed; dropped once nobody needs it any more."""
+
+
+DeliveryState = Literal["pending", "delivered", "dead"]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One event for one target."""
+
+    id: str
+    event_id: str
+    target: str
+    state: DeliveryState = "pending"
+    created_at: datetime
+    attempts: int = 0
+    first_attempt_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    """Not before this time; None is at once."""
+    ended_at: datetime | None = None
+    last_error: str | None = None
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """All that is stored about one job."""
+
+    snapshot: Snapshot
+    seq: int = 0
+    """How many events were ever observed of this job: part of an event's id."""
+    events: tuple[Event, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    """In the order of their events."""
+
+
+class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """All that is stored about one source; written by its first good poll."""
+
+    id: str
+    """Random, made with the record: events of a wiped state never reuse an id."""
+    baseline_at: datetime
+    organization_id: str | None = None
+
+
+class SendError(Exception):
+    """An attempt failed.
+
+    `permanent`: the message or the endpoint was refused for good, a repeat is pointless.
+    `retry_after`: how long the receiver asked to be left alone.
+    `outcome_unknown`: the receiver may have taken the message all the same.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        retry_after: timedelta | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.outcome_unknown = outcome_unknown
+
+
+class Target(Protocol):
+    """Where messages go."""
+
+    name: str
+
+    async def send(self, event: Event) -> None:
+        """Make one attempt; on return the receiver has acknowledged the event.
+
+        Raises SendError when it has not.
+        """
+
+
+class Store(Protocol):
+    """A small document store: one document a key, one atomic commit for many keys.
+
+    All methods block and are called from one worker thread, never from the event loop.
+    Each raises StoreError; after one the store refuses every further call.
+    """
+
+    def load(self) -> Iterable[tuple[str, bytes]]:
+        """Yield every key with its document."""
+
+    def commit(self, documents: Mapping[str, bytes | None]) -> None:
+        """Write (or with None delete) the documents: all of them are durable on return, or none is."""
+
+    def close(self) -> None:
+        """Release the store; what is not committed is gone."""
+
+
+class StoreError(Exception):
+    """The state cannot be read or written: the process must stop, nothing may be sent."""

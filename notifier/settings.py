@@ -1,0 +1,103 @@
+"""The config file's tables and keys (contract, section 5)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from notifier.fields import Name, PositiveDuration, Section, later
+from notifier.source import SourceSettings
+from notifier.targets.webhook import WebhookSettings
+
+DEFAULT_STORE = "sqlite:///notifier-state.db"
+DEFAULT_LISTEN = "127.0.0.1:8080"
+
+
+class DeliverySettings(Section):
+    """How failed deliveries are tried again."""
+
+    give_up_after: PositiveDuration = timedelta(days=3)
+    """How long a delivery is tried, from its first attempt, before it becomes a dead letter."""
+    first_retry: PositiveDuration = timedelta(seconds=5)
+    """The wait before the second attempt; it doubles with each further one, jittered."""
+    max_retry: PositiveDuration = timedelta(hours=1)
+    """The longest such wait."""
+    down_after: Annotated[PositiveDuration, later(timedelta(minutes=5))] = timedelta(minutes=5)
+    """How long a target may fail before it counts as down."""
+    digest_over: Annotated[int, later(10)] = 10
+    """Slack: more than this many messages waiting for a channel become one digest."""
+
+
+def _store_url(url: str) -> str:
+    if url.startswith(("postgresql://", "postgres://")):
+        raise PydanticCustomError("not_available", "PostgreSQL is not available yet; use sqlite:///…")
+    if not url.startswith("sqlite:///") or url == "sqlite:///":
+        hint = f"; for that file write sqlite:///{url}" if "://" not in url and url else ""
+        raise PydanticCustomError(
+            "invalid",
+            "{reason}",
+            {"reason": f"must be sqlite:///relative/path or sqlite:////absolute/path{hint}"},
+        )
+    return url
+
+
+class StoreSettings(Section):
+    """Where the state is kept."""
+
+    url: Annotated[
+        str,
+        AfterValidator(_store_url),
+        WithJsonSchema({"type": "string", "pattern": r"^sqlite:///.|\$\{"}),
+    ] = DEFAULT_STORE
+    """sqlite:///x is relative to the working directory, sqlite:////x is absolute."""
+    keep: Annotated[PositiveDuration, later(timedelta(days=30))] = timedelta(days=30)
+    """How long jobs that are no longer listed, and delivered deliveries, are kept."""
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the state file."""
+        return Path(self.url.removeprefix("sqlite:///")).absolute()
+
+
+class WebSettings(Section):
+    """The status page and the HTTP API."""
+
+    listen: Annotated[str, later(DEFAULT_LISTEN, "")] = DEFAULT_LISTEN
+    """The address to listen on; "" turns it off."""
+    token: Annotated[str, later("")] = ""
+    """The bearer token requests must carry."""
+    token_file: Annotated[str | None, later(None)] = None
+    """A file that holds the token."""
+
+
+class LogSettings(Section):
+    """What the daemon writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line for machines."""
+
+
+class Settings(Section):
+    """The config file of backfill-notifier."""
+
+    sources: Annotated[list[SourceSettings], Field(min_length=1)]
+    """The organisations to poll."""
+    targets: dict[Name, WebhookSettings] = Field(default_factory=dict)
+    """Where messages go, by name."""
+    routes: Annotated[list[dict[str, Any]], later([])] = Field(default_factory=list)
+    """Which events go to which targets; without any, every event but progress goes to every target."""
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the config file, draft 2020-12."""
+    schema = Settings.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema

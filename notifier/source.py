@@ -1,0 +1,189 @@
+"""Allium's API: one listing of all jobs of an organisation."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import aiohttp
+import msgspec
+from pydantic import Field
+
+from notifier.fields import (
+    Duration,
+    HeaderSecret,
+    HttpUrl,
+    Name,
+    OptionalUrl,
+    PositiveDuration,
+    Section,
+    Size,
+    later,
+)
+from notifier.listing import Listing, ListingError, read_listing
+from notifier.model import utc_now
+from notifier.transport import (
+    USER_AGENT,
+    TooLargeError,
+    describe_fault,
+    read_body,
+    read_start,
+    retry_after,
+    shown,
+)
+
+_MINUTES_30 = timedelta(minutes=30)
+_HOURS_6 = timedelta(hours=6)
+_MINUTES_5 = timedelta(minutes=5)
+_READ_OF_ERROR = 4096
+
+
+class SourceSettings(Section):
+    """An Allium organisation whose backfills are polled."""
+
+    name: Name = "allium"
+    """What the source is called in messages and in the state; a renamed source is a new one."""
+    api_key: HeaderSecret
+    """The organisation's API key."""
+    api_key_file: str | None = None
+    """A file that holds the API key."""
+    base_url: HttpUrl = "https://api.allium.so"
+    """Where the API is."""
+    job_link: Annotated[str, later("")] = ""
+    """Where a message's title leads, with {job_id} in it."""
+    poll_every: PositiveDuration = timedelta(seconds=15)
+    """The time between polls while any job is active."""
+    poll_idle_every: PositiveDuration = timedelta(minutes=1)
+    """The time between polls while none is."""
+    timeout: PositiveDuration = timedelta(seconds=30)
+    """The longest one poll may take."""
+    max_body: Size = 256 * 2**20
+    """The most decoded bytes one reply may have."""
+    proxy: OptionalUrl = ""
+    """An HTTP proxy to go through."""
+    ca_file: str = ""
+    """Certificates to trust instead of the system's, as PEM."""
+    first_poll: Literal["baseline", "announce"] = "baseline"
+    """Whether the jobs of the very first poll are announced."""
+    stalled_after: Annotated[Duration, later(_MINUTES_30, timedelta(0))] = _MINUTES_30
+    """How long an active job may show no progress; "0s" turns it off."""
+    staging_stalled_after: Annotated[Duration, later(_HOURS_6, timedelta(0))] = _HOURS_6
+    """The same for a job that is staging."""
+    milestones: Annotated[list[int], later([25, 50, 75], [])] = Field(default_factory=lambda: [25, 50, 75])
+    """Percentages of delivered chunks that are announced; [] turns it off."""
+    down_after: Annotated[PositiveDuration, later(_MINUTES_5)] = _MINUTES_5
+    """How long no poll may be good before the source counts as down."""
+
+
+Fault = Literal["refused", "throttled", "failed"]
+
+
+class SourceError(Exception):
+    """A poll was no observation. `reason` is for people and holds no secret."""
+
+    def __init__(self, fault: Fault, reason: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.fault = fault
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What tells an unchanged reply without reading it."""
+
+    etag: str | None
+    digest: bytes
+    """Of the decoded body: XXH3, 128 bits."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A good reply; `listing` is None when it says the same as the known one."""
+
+    fingerprint: Fingerprint
+    listing: Listing | None
+
+
+class AlliumSource:
+    """One organisation's listing over HTTP."""
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        *,
+        session: aiohttp.ClientSession,
+        tls: ssl.SSLContext | bool,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.name = settings.name
+        self._url = f"{settings.base_url.rstrip('/')}/api/v1/beam/backfills"
+        self._key = settings.api_key.get_secret_value()
+        self._timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds())
+        self._max_body = settings.max_body
+        self._proxy = settings.proxy or None
+        self._session = session
+        self._tls = tls
+        self._now = now
+
+    async def fetch(self, known: Fingerprint | None) -> Reply:
+        """Return the listing as it is now. Raises SourceError when the reply is no observation.
+
+        With the fingerprint of the last processed reply an unchanged one is not decoded.
+        """
+        headers = {"X-API-Key": self._key, "Accept": "application/json", "User-Agent": USER_AGENT}
+        if known is not None and known.etag is not None:
+            headers["If-None-Match"] = known.etag
+        try:
+            async with self._session.get(
+                self._url,
+                headers=headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+                ssl=self._tls,
+                proxy=self._proxy,
+            ) as response:
+                if response.status == 304 and known is not None and known.etag is not None:
+                    return Reply(known, None)
+                if response.status != 200:
+                    raise await self._refusal(response)
+                body, digest = await read_body(response, self._max_body)
+                etag = response.headers.get("ETag")
+        except TooLargeError as error:
+            raise SourceError("failed", "the reply is larger than max_body allows") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise SourceError("failed", describe_fault(error)) from error
+        fingerprint = Fingerprint(etag, digest)
+        if known is not None and known.digest == digest:
+            return Reply(fingerprint, None)
+        try:
+            return Reply(fingerprint, await asyncio.to_thread(read_listing, body))
+        except ListingError as error:
+            raise SourceError("failed", str(error)) from error
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> SourceError:
+        status = response.status
+        if status in (401, 403):
+            return SourceError("refused", f"the API key of source {self.name} was refused ({status})")
+        if 300 <= status < 400:
+            return SourceError("failed", f"the API answered {status}, a redirect; is base_url right?")
+        words = shown(_error_message(await read_start(response, _READ_OF_ERROR)), [self._key])
+        reason = f"the API answered {status}" + (f": {words}" if words else "")
+        return SourceError(
+            "throttled" if status == 429 else "failed",
+            reason,
+            retry_after=retry_after(response, self._now()),
+        )
+
+
+def _error_message(body: bytes) -> str:
+    """Return what an error body says; Allium's vary between `message`, `detail`, `error` and plain text."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        text = body.decode(errors="replace").strip()
+        return "" if text.startswith("<") else text
+    if isinstance(value, dict):
+        for key in ("message", "detail", "error"):
+            if isinstance(value.get(key), str):
+                return str(value[key])
+    return ""

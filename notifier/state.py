@@ -1,0 +1,170 @@
+"""What is known about every source and job: read from memory, written to the store first."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from notifier.model import JobKey, JobRecord, SourceRecord, Store, StoreError, utc_now
+from notifier.turn import Turn
+
+JobUpdate = Callable[[JobRecord | None], JobRecord]
+SourceUpdate = Callable[[SourceRecord | None], SourceRecord]
+
+_Result = TypeVar("_Result")
+
+_JOB = msgspec.json.Decoder(JobRecord)
+_SOURCE = msgspec.json.Decoder(SourceRecord)
+_encode = msgspec.json.Encoder().encode
+
+
+class _Request(msgspec.Struct):
+    jobs: Mapping[JobKey, JobUpdate]
+    sources: Mapping[str, SourceUpdate]
+    done: asyncio.Future[None]
+
+
+class State:
+    """All records, in memory as their stored bytes.
+
+    Entered as a context it loads the store; leaving it commits what was asked for and closes the store.
+    """
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open_store = open_store
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._sources: dict[str, SourceRecord] = {}
+        self._jobs: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._requests: list[_Request] = []
+        self._asked = asyncio.Event()
+        self._broken: Exception | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open and load the store. Raises StoreError when it cannot be used."""
+        try:
+            self._store = await self._in_thread(self._open_store)
+            try:
+                await self._in_thread(self._load)
+            except BaseException:
+                await self._in_thread(self._store.close)
+                raise
+        except BaseException:
+            self._thread.shutdown()
+            raise
+        self._committer = asyncio.create_task(self._commit_for_ever(), name="committer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the commits that were asked for and close the store."""
+        if self._broken is None:
+            await self.commit()
+        self._committer.cancel()
+        await asyncio.gather(self._committer, return_exceptions=True)
+        await self._in_thread(self._store.close)
+        self._thread.shutdown()
+
+    def source(self, name: str) -> SourceRecord | None:
+        """Return what is stored about a source."""
+        return self._sources.get(name)
+
+    def sources(self) -> Mapping[str, SourceRecord]:
+        """Return what is stored about all sources, by name."""
+        return self._sources
+
+    def job(self, key: JobKey) -> JobRecord | None:
+        """Return what is stored about a job."""
+        source, job_id = key
+        document = self._jobs[source].get(job_id)
+        return None if document is None else _JOB.decode(document)
+
+    def jobs(self) -> Iterator[tuple[JobKey, JobRecord]]:
+        """Yield all jobs with what is stored about them."""
+        for source, documents in list(self._jobs.items()):
+            for job_id, document in list(documents.items()):
+                yield (source, job_id), _JOB.decode(document)
+
+    async def commit(
+        self,
+        *,
+        jobs: Mapping[JobKey, JobUpdate] | None = None,
+        sources: Mapping[str, SourceUpdate] | None = None,
+    ) -> None:
+        """Replace records by what the functions make of them: all are durable on return, or none is.
+
+        Each function is given the newest record. Requests that come while a commit is under way
+        share the next one. Raises StoreError, then and from then on, when the store failed.
+        """
+        if self._broken is not None:
+            raise self._broken
+        request = _Request(jobs or {}, sources or {}, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._asked.set()
+        await request.done
+
+    async def _commit_for_ever(self) -> None:
+        while self._broken is None:
+            await self._asked.wait()
+            self._asked.clear()
+            await self._commit_requests()
+
+    async def _commit_requests(self) -> None:
+        batch, self._requests = self._requests, []
+        try:
+            await self._commit_batch(batch)
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it, and nobody commits again
+            self._broken = error
+            batch += self._requests
+        for request in batch:
+            if not request.done.done():
+                if self._broken is None:
+                    request.done.set_result(None)
+                else:
+                    request.done.set_exception(self._broken)
+
+    async def _commit_batch(self, batch: list[_Request]) -> None:
+        sources: dict[str, SourceRecord] = {}
+        jobs: dict[JobKey, bytes] = {}
+        turn = Turn()
+        for request in batch:
+            for name, update_source in request.sources.items():
+                sources[name] = update_source(sources.get(name) or self.source(name))
+            for key, update_job in request.jobs.items():
+                await turn.pass_on()
+                jobs[key] = _encode(update_job(_JOB.decode(jobs[key]) if key in jobs else self.job(key)))
+        documents: dict[str, bytes | None] = {_job_key(key): document for key, document in jobs.items()}
+        documents.update({f"source/{name}": _encode(record) for name, record in sources.items()})
+        if documents:
+            await self._in_thread(lambda: self._store.commit(documents))
+        self._sources.update(sources)
+        for (source, job_id), document in jobs.items():
+            self._jobs[source][job_id] = document
+
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _load(self) -> None:
+        for key, document in self._store.load():
+            kind, _, name = key.partition("/")
+            try:
+                if kind == "source":
+                    self._sources[name] = _SOURCE.decode(document)
+                elif kind == "job":
+                    source, _, job_id = name.partition("/")
+                    _JOB.decode(document)
+                    self._jobs[source][unquote(job_id)] = document
+            except msgspec.MsgspecError as error:
+                raise StoreError(f"the state is damaged: its record {key} cannot be read: {error}") from error
+        # A disk that cannot be written must be noticed before anything is sent, or each
+        # restart would repeat what the last one sent and could not record.
+        self._store.commit({"start": _encode({"at": utc_now()})})
+
+
+def _job_key(key: JobKey) -> str:
+    return f"job/{key[0]}/{quote(key[1], safe='')}"

@@ -1,0 +1,74 @@
+"""What happened to a job, in one line for people."""
+
+from datetime import datetime, timedelta
+
+from notifier.duration import spell_duration
+from notifier.element import Details
+from notifier.model import is_active
+
+_NAME_LENGTH = 150
+_ERROR_LENGTH = 300
+
+
+def summarize(
+    *,
+    job_id: str,
+    status: str,
+    previous_status: str | None,
+    details: Details,
+    first_seen: datetime,
+    now: datetime,
+) -> str:
+    """Return a line such as `USDC transfers Jan 2024 completed in 3h 12m (1000 chunks)`."""
+    name = one_line(details.job_name or "", _NAME_LENGTH) or f"job {one_line(job_id, _NAME_LENGTH)}"
+    took = spell_duration(_age(details, first_seen, now))
+    again = " again" if previous_status is not None and not is_active(previous_status) else ""
+    match status:
+        case "staging":
+            words = f"is staging{again}"
+        case "transporting":
+            words = f"is transporting{again}{_chunks(details)}"
+        case "completed":
+            words = f"completed in {took}{_chunks(details)}"
+        case "failed":
+            error = one_line(details.error_message or "", _ERROR_LENGTH)
+            words = f"failed after {took}{_reached(details)}" + (f": {error}" if error else "")
+        case "cancelled":
+            words = f"was cancelled after {took}{_reached(details)}"
+        case _:
+            words = f"is now {one_line(status, _NAME_LENGTH) or 'of an empty status'}"
+    return f"{name} {words}"
+
+
+def percent_done(details: Details) -> float | None:
+    """Return the share of delivered chunks in percent, one decimal; 100.0 only when all are delivered."""
+    total, left = details.num_chunks, details.chunks_left
+    if total is None or left is None or total == 0:
+        return None
+    done = max(0, total - left)
+    return 100.0 if done == total else min(99.9, round(100 * done / total, 1))
+
+
+def one_line(text: str, length: int) -> str:
+    """Return the text on one line without control characters, at most `length` characters."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def _age(details: Details, first_seen: datetime, now: datetime) -> timedelta:
+    start = details.time_created or first_seen
+    end = details.time_completed or now
+    return end - start if end >= start else timedelta(0)
+
+
+def _chunks(details: Details) -> str:
+    if details.num_chunks is None:
+        return ""
+    return f" ({details.num_chunks} chunk{'' if details.num_chunks == 1 else 's'})"
+
+
+def _reached(details: Details) -> str:
+    percent = percent_done(details)
+    return "" if percent is None else f" at {percent:g} %"

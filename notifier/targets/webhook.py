@@ -1,0 +1,158 @@
+"""Any HTTP endpoint, spoken to as Standard Webhooks 1.0.0 has it (contract, section 6)."""
+
+import base64
+import hashlib
+import hmac
+import ssl
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import aiohttp
+import msgspec
+from pydantic import Field
+
+from notifier.fields import (
+    Headers,
+    OptionalUrl,
+    PositiveDuration,
+    SecretUrl,
+    Section,
+    SigningSecrets,
+    decode_signing_secret,
+    later,
+    origin,
+)
+from notifier.model import Event, SendError, utc_now
+from notifier.transport import (
+    USER_AGENT,
+    describe_fault,
+    read_start,
+    retry_after,
+    shown,
+    url_secrets,
+    was_sent,
+)
+
+_READ_OF_ANSWER = 64 * 1024
+_PERMANENT = frozenset({400, 410, 413, 422})
+
+
+class WebhookSettings(Section):
+    """A webhook: each event is POSTed to it as JSON, signed when there is a secret."""
+
+    type: Literal["webhook"]
+    """The kind of target."""
+    url: SecretUrl
+    """Where events are POSTed; its path counts as a secret and is never shown."""
+    url_file: str | None = None
+    """A file that holds the URL."""
+    secret: SigningSecrets = ()
+    """The signing secret, `whsec_…`; a list signs with each of them, for rotation."""
+    secret_file: str | None = None
+    """A file that holds the signing secret."""
+    headers: Headers = Field(default_factory=dict)
+    """Sent with every request, such as Authorization."""
+    format: Annotated[str, later("standard")] = "standard"
+    """The shape of the body."""
+    batch_max: Annotated[int, later(100)] = 100
+    """The most events in one request of a batch format."""
+    timeout: PositiveDuration = timedelta(seconds=15)
+    """The longest one attempt may take."""
+    proxy: OptionalUrl = ""
+    """An HTTP proxy to go through."""
+    ca_file: str = ""
+    """Certificates to trust instead of the system's, as PEM."""
+
+    @property
+    def shown_url(self) -> str:
+        """The part of the URL that is no secret."""
+        return origin(self.url.get_secret_value())
+
+
+class Webhook:
+    """A target that POSTs each event to one URL."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: WebhookSettings,
+        *,
+        session: aiohttp.ClientSession,
+        tls: ssl.SSLContext | bool,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.name = name
+        self._url = settings.url.get_secret_value()
+        self._keys = [decode_signing_secret(secret.get_secret_value()) for secret in settings.secret]
+        self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds())
+        self._proxy = settings.proxy or None
+        self._session = session
+        self._tls = tls
+        self._now = now
+        self._secrets = [
+            *url_secrets(self._url),
+            *(part for value in self._headers.values() for part in (value, value.rpartition(" ")[2])),
+            *(secret.get_secret_value() for secret in settings.secret),
+        ]
+
+    async def send(self, event: Event) -> None:
+        """Make one attempt; on return the receiver has answered 2xx. Raises SendError when it has not."""
+        if event.payload is msgspec.UNSET:
+            raise SendError("the payload is no longer stored", permanent=True)
+        body = bytes(event.payload)
+        headers = {
+            **self._headers,
+            **webhook_headers(event.id, body, self._keys, self._now()),
+            "User-Agent": USER_AGENT,
+        }
+        try:
+            async with self._session.post(
+                self._url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+                ssl=self._tls,
+                proxy=self._proxy,
+            ) as response:
+                await self._judge(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise SendError(describe_fault(error), outcome_unknown=was_sent(error)) from error
+
+    async def _judge(self, response: aiohttp.ClientResponse) -> None:
+        answer = await read_start(response, _READ_OF_ANSWER)
+        status = response.status
+        if 200 <= status < 300:
+            return
+        words = shown(answer, self._secrets)
+        reason = f"answered {status}" + (f": {words}" if words else "")
+        if 300 <= status < 400:
+            reason = f"answered {status}, a redirect, which is not followed"
+        raise SendError(
+            reason,
+            permanent=status in _PERMANENT,
+            retry_after=retry_after(response, self._now()),
+            outcome_unknown=status >= 500,
+        )
+
+
+def webhook_headers(event_id: str, body: bytes, keys: Iterable[bytes], now: datetime) -> dict[str, str]:
+    """Return the content type and the headers of Standard Webhooks 1.0.0 for exactly these bytes.
+
+    Without keys there is no signature; with several, each signs (its section "Rotating secrets").
+    """
+    timestamp = str(int(now.timestamp()))
+    signed = b".".join((event_id.encode(), timestamp.encode(), body))
+    signatures = [
+        "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys
+    ]
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+    }
+    if signatures:
+        headers["webhook-signature"] = " ".join(signatures)
+    return headers

@@ -1,0 +1,130 @@
+"""What both sides of HTTP share: reading within a budget, Retry-After, faults in words."""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+import xxhash
+
+from notifier import __version__
+from notifier.summary import one_line
+
+USER_AGENT = f"backfill-notifier/{__version__}"
+
+_LONGEST_RETRY_AFTER = timedelta(days=365)
+_SHOWN = 200
+_SHORTEST_SECRET = 8
+
+
+class TooLargeError(Exception):
+    """A reply has more decoded bytes than its budget."""
+
+
+async def read_body(response: aiohttp.ClientResponse, budget: int) -> tuple[bytearray, bytes]:
+    """Return the decoded body and its digest. Raises TooLargeError as soon as it exceeds `budget` bytes.
+
+    The budget is for decoded bytes: a small compressed reply can stand for a huge one.
+    """
+    body = bytearray()  # grown in place: a list of parts to join would need twice the memory
+    digest = xxhash.xxh3_128()
+    async for part in response.content.iter_any():
+        if len(body) + len(part) > budget:
+            raise TooLargeError
+        digest.update(part)
+        body += part
+    return body, digest.digest()
+
+
+async def read_start(response: aiohttp.ClientResponse, length: int) -> bytes:
+    """Return at most the first `length` decoded bytes of a body; what a fault cuts off is missing."""
+    start = b""
+    try:
+        async for part in response.content.iter_any():
+            start += part
+            if len(start) >= length:
+                break
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        pass
+    return start[:length]
+
+
+def retry_after(response: aiohttp.ClientResponse, now: datetime) -> timedelta | None:
+    """Return the wait that a reply's `Retry-After` asks for (RFC 9110, section 10.2.3); None without one."""
+    return parse_retry_after(response.headers.get("Retry-After"), now)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """Return the wait that seconds or an HTTP date stand for; None when it is neither."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=min(int(text[:12]), int(_LONGEST_RETRY_AFTER.total_seconds())))
+    try:
+        until = parsedate_to_datetime(text)
+        until = until.replace(tzinfo=UTC) if until.tzinfo is None else until
+        return min(max(until - now, timedelta(0)), _LONGEST_RETRY_AFTER)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext | bool:
+    """Return what aiohttp takes as `ssl`. Raises OSError, as ssl.SSLError is one, for an unusable file."""
+    return True if not ca_file else ssl.create_default_context(cafile=ca_file)
+
+
+def describe_fault(error: BaseException) -> str:  # noqa: C901, PLR0911 - a table, spelled as a match
+    """Return what went wrong below HTTP in words, without any URL: its path may be a secret."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"the host name {error.host} could not be resolved"
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            return "its TLS certificate could not be verified"
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy could not be reached: {_os_words(error.os_error)}"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered {error.status}"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}:{error.port}: {_os_words(error.os_error)}"
+        case aiohttp.ServerTimeoutError() | asyncio.TimeoutError():
+            return "no answer in time"
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError() | BrokenPipeError():
+            return "the connection was closed before an answer came"
+        case aiohttp.ClientPayloadError():
+            return "the answer broke off or could not be decoded"
+        case aiohttp.ClientResponseError():
+            return "the answer was not HTTP"
+        case aiohttp.ClientSSLError():
+            return "the TLS connection failed"
+        case _:
+            return f"the connection failed ({type(error).__name__})"
+
+
+def was_sent(error: BaseException) -> bool:
+    """Return whether the request may have reached the receiver before this fault."""
+    return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError)
+
+
+def shown(text: bytes | str, secrets: Iterable[str]) -> str:
+    """Return foreign text fit for a log: one line, 200 characters, known secrets redacted."""
+    words = text.decode(errors="replace") if isinstance(text, bytes) else text
+    for secret in secrets:
+        if secret:
+            words = words.replace(secret, "REDACTED")
+    return one_line(words, _SHOWN)
+
+
+def url_secrets(url: str) -> list[str]:
+    """Return the parts of a URL that must not be shown: all of it, its password, path and query."""
+    parts = urlsplit(url)
+    segments = [segment for segment in parts.path.split("/") if len(segment) >= _SHORTEST_SECRET]
+    path = [parts.path] if len(parts.path) >= _SHORTEST_SECRET else []
+    return [url, *path, *segments, *filter(None, (parts.query, parts.password))]
+
+
+def _os_words(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return (error.strerror or type(error).__name__).lower()
