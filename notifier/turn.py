@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-_LASTS_SECONDS = 0.01
+_LASTS_SECONDS = 0.005
 
 
 class Turn:
-    """Lets others run, whenever asked to and the computation has had the loop for ten milliseconds."""
+    """Lets others run, whenever asked to and the computation has had the loop for five milliseconds."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
