@@ -143,7 +143,7 @@ def schema() -> None:
     """Print the JSON Schema of the config file, for editors."""
     import json
 
-    from notifier.settings import json_schema
+    from notifier.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 

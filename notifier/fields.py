@@ -13,13 +13,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    PlainSerializer,
     SecretStr,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
-from notifier.duration import format_duration, parse_duration
+from notifier.duration import parse_duration
 
 _SIZES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -77,11 +76,10 @@ def _positive(value: timedelta) -> timedelta:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    PlainSerializer(format_duration, return_type=str),
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|\$\{",
+            "pattern": r"^(?!$)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
             "examples": ["15s", "2m", "1h30m", "3d"],
         }
     ),
@@ -89,14 +87,20 @@ Duration = Annotated[
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 
 
+class Bytes(int):
+    """A number of bytes."""
+
+
 def _size(value: Any) -> Any:
+    if isinstance(value, Bytes):
+        return value
     match = re.fullmatch(r"([0-9]{1,12}) ?([A-Za-z]*)", value) if isinstance(value, str) else None
     if match is None or match[2] not in _SIZES:
         raise _custom('must be a size in quotes, like "256MiB" or "64KiB"')
     size = int(match[1]) * _SIZES[match[2]]
     if size < 1:
         raise _custom("must be at least 1B")
-    return size
+    return Bytes(size)
 
 
 def format_size(size: int) -> str:
@@ -109,9 +113,8 @@ def format_size(size: int) -> str:
 
 Size = Annotated[
     int,
-    BeforeValidator(lambda value: value if type(value) is int else _size(value)),
-    PlainSerializer(format_size, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+ ?(B|KiB|MiB|GiB|kB|MB|GB)?$|\$\{"}),
+    BeforeValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+ ?(B|KiB|MiB|GiB|kB|MB|GB)?$"}),
 ]
 
 
@@ -170,7 +173,7 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
-_URL_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^https?://|\$\{"})
+_URL_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^https?://"})
 HttpUrl = Annotated[str, AfterValidator(check_http_url), _URL_SCHEMA]
 SecretUrl = Annotated[Secret, AfterValidator(_secret_url), _URL_SCHEMA]
 
@@ -218,7 +221,7 @@ def _check_signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...
     return value
 
 
-_WHSEC = {"type": "string", "pattern": r"^whsec_|\$\{"}
+_WHSEC = {"type": "string", "pattern": r"^whsec_"}
 SigningSecrets = Annotated[
     tuple[Secret, ...],
     BeforeValidator(_signing_secrets),

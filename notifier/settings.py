@@ -49,7 +49,7 @@ class StoreSettings(Section):
     url: Annotated[
         str,
         AfterValidator(_store_url),
-        WithJsonSchema({"type": "string", "pattern": r"^sqlite:///.|\$\{"}),
+        WithJsonSchema({"type": "string", "pattern": r"^sqlite:///."}),
     ] = DEFAULT_STORE
     """sqlite:///x is relative to the working directory, sqlite:////x is absolute."""
     keep: Annotated[PositiveDuration, later(timedelta(days=30))] = timedelta(days=30)
@@ -94,10 +94,3 @@ class Settings(Section):
     store: StoreSettings = Field(default_factory=StoreSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the config file, draft 2020-12."""
-    schema = Settings.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return schema

@@ -11,6 +11,7 @@ import msgspec
 from pydantic import Field
 
 from notifier.fields import (
+    Bytes,
     Duration,
     HeaderSecret,
     HttpUrl,
@@ -58,7 +59,7 @@ class SourceSettings(Section):
     """The time between polls while none is."""
     timeout: PositiveDuration = timedelta(seconds=30)
     """The longest one poll may take."""
-    max_body: Size = 256 * 2**20
+    max_body: Size = Bytes(256 * 2**20)
     """The most decoded bytes one reply may have."""
     proxy: OptionalUrl = ""
     """An HTTP proxy to go through."""

@@ -1,6 +1,8 @@
 """What both sides of HTTP share: reading within a budget, Retry-After, faults in words."""
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -82,6 +84,8 @@ def describe_fault(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
             return f"the host name {error.host} could not be resolved"
         case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             return "its TLS certificate could not be verified"
+        case aiohttp.ClientSSLError():
+            return "the TLS connection failed"
         case aiohttp.ClientProxyConnectionError():
             return f"the proxy could not be reached: {_os_words(error.os_error)}"
         case aiohttp.ClientHttpProxyError():
@@ -92,27 +96,29 @@ def describe_fault(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
             return "no answer in time"
         case aiohttp.ServerDisconnectedError() | ConnectionResetError() | BrokenPipeError():
             return "the connection was closed before an answer came"
+        case OSError(errno=errno.ECONNRESET | errno.EPIPE):
+            return "the connection was closed before an answer came"
         case aiohttp.ClientPayloadError():
             return "the answer broke off or could not be decoded"
         case aiohttp.ClientResponseError():
             return "the answer was not HTTP"
-        case aiohttp.ClientSSLError():
-            return "the TLS connection failed"
+        case OSError():
+            return f"the connection failed: {_os_words(error)}"
         case _:
             return f"the connection failed ({type(error).__name__})"
 
 
 def was_sent(error: BaseException) -> bool:
     """Return whether the request may have reached the receiver before this fault."""
-    return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError)
+    return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError)
 
 
 def shown(text: bytes | str, secrets: Iterable[str]) -> str:
     """Return foreign text fit for a log: one line, 200 characters, known secrets redacted."""
     words = text.decode(errors="replace") if isinstance(text, bytes) else text
-    for secret in secrets:
-        if secret:
-            words = words.replace(secret, "REDACTED")
+    # The longest first: a shorter one inside of it would leave its rest.
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        words = words.replace(secret, "REDACTED")
     return one_line(words, _SHOWN)
 
 
@@ -127,4 +133,6 @@ def url_secrets(url: str) -> list[str]:
 def _os_words(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
+    if error.errno is not None and error.errno > 0:  # asyncio's own text repeats the address
+        return os.strerror(error.errno).lower()
     return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,90 @@
+"""`notifier run` as a process of its own, for tests of what only a process can show."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Self
+
+from tests.servers import ScriptedServer
+
+CONFIG = """
+[[sources]]
+api_key = "key-for-tests"
+base_url = "{api}"
+poll_every = "{poll_every}"
+poll_idle_every = "{poll_every}"
+
+[targets.ops]
+type = "webhook"
+url = "{receiver}/hooks/ops"
+timeout = "60s"
+
+[delivery]
+first_retry = "50ms"
+max_retry = "200ms"
+
+[store]
+url = "sqlite:///{state}"
+"""
+
+
+def write_config(
+    directory: Path, api: ScriptedServer, receiver: ScriptedServer, *, poll_every: str = "100ms"
+) -> Path:
+    """Write a config for these servers, with the state beside it; return its path."""
+    path = directory / "notifier.toml"
+    path.write_text(
+        CONFIG.format(api=api.url, receiver=receiver.url, state=directory / "state.db", poll_every=poll_every)
+    )
+    return path
+
+
+class Daemon:
+    """A running daemon; leaving its context kills it if it still runs."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self.lines: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "notifier", "run", "--config", str(self._config)),
+            stderr=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")},
+        )
+        self._changed = asyncio.Condition()
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        await self._reading
+
+    async def logged(self, text: str) -> None:
+        """Wait until a line with this text has been logged."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(
+                lambda: any(text in line for line in self.lines) or self._reading.done()
+            )
+        assert any(text in line for line in self.lines), self.lines
+
+    async def ends(self, number: signal.Signals | None = None, *, within: float = 20) -> int:
+        """Send a signal, if one is given, and return the exit code."""
+        if number is not None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(within):
+            await self._reading
+            return await self.process.wait()
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            async with self._changed:
+                self.lines.append(line.decode().rstrip())
+                self._changed.notify_all()
+        async with self._changed:
+            self._changed.notify_all()

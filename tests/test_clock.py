@@ -1,0 +1,104 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from notifier.clock import Clock
+
+ONE_MS = timedelta(milliseconds=1)
+
+
+async def test_an_action_runs_at_once_and_again_after_each_wait() -> None:
+    clock, seen = Clock(), asyncio.Queue[int]()
+    waits = [ONE_MS, ONE_MS, timedelta(days=1)]
+
+    async def action() -> timedelta:
+        seen.put_nowait(len(waits))
+        return waits.pop(0)
+
+    clock.repeat("a", action)
+    ticking = asyncio.create_task(clock.run())
+    async with asyncio.timeout(10):
+        assert [await seen.get() for _ in range(3)] == [3, 2, 1]
+    ticking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ticking
+
+
+async def test_a_slow_action_holds_up_no_other_and_never_overlaps_itself() -> None:
+    clock, gate, quick = Clock(), asyncio.Event(), asyncio.Queue[None]()
+    slow_runs = 0
+
+    async def slow() -> timedelta:
+        nonlocal slow_runs
+        slow_runs += 1
+        await gate.wait()
+        return timedelta(days=1)
+
+    async def fast() -> timedelta:
+        quick.put_nowait(None)
+        return ONE_MS
+
+    clock.repeat("slow", slow)
+    clock.repeat("fast", fast)
+    ticking = asyncio.create_task(clock.run())
+    async with asyncio.timeout(10):
+        for _ in range(20):
+            await quick.get()
+    assert slow_runs == 1
+    ticking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ticking
+
+
+async def test_an_action_that_raises_ends_the_clock() -> None:
+    clock = Clock()
+
+    async def action() -> timedelta:
+        raise ZeroDivisionError
+
+    clock.repeat("a", action)
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            await clock.run()
+
+
+async def test_stopping_cancels_what_runs() -> None:
+    clock, started, cancelled = Clock(), asyncio.Event(), asyncio.Event()
+
+    async def action() -> timedelta:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    clock.repeat("a", action)
+    ticking = asyncio.create_task(clock.run())
+    async with asyncio.timeout(10):
+        await started.wait()
+        ticking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ticking
+        await cancelled.wait()
+
+
+async def test_a_wall_clock_set_back_an_hour_does_not_stop_the_runs() -> None:
+    clock, seen = Clock(), asyncio.Queue[None]()
+
+    async def action() -> timedelta:
+        seen.put_nowait(None)
+        return timedelta(milliseconds=300)
+
+    with time_machine.travel("2026-01-31T10:30:00Z", tick=True) as traveller:
+        clock.repeat("a", action)
+        ticking = asyncio.create_task(clock.run())
+        async with asyncio.timeout(10):
+            await seen.get()
+            traveller.shift(timedelta(hours=-1))
+            await seen.get()
+        ticking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ticking

@@ -1,0 +1,261 @@
+"""One target's deliveries, with a target in the test's hands and the state in a real file."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from notifier.dispatcher import CONCURRENCY, Dispatcher
+from notifier.lanes import RetryPolicy
+from notifier.model import (
+    DeliveryState,
+    Event,
+    JobRecord,
+    SendError,
+    Snapshot,
+    StoreError,
+    utc_now,
+)
+from notifier.outbox import absorb, delivery_id
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
+
+POLICY = RetryPolicy(
+    first_retry=timedelta(milliseconds=1),
+    max_retry=timedelta(milliseconds=4),
+    give_up_after=timedelta(days=3),
+)
+
+
+class Hand:
+    """A target whose attempts wait for the test to end them."""
+
+    name = "ops"
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.under_way: dict[str, asyncio.Future[None]] = {}
+        self.script: list[BaseException | None] | None = None
+        self._changed = asyncio.Condition()
+
+    async def send(self, event: Event) -> None:
+        self.sent.append(event.id)
+        if self.script is not None:
+            if self.script and (error := self.script.pop(0)) is not None:
+                raise error
+            return
+        assert event.id not in self.under_way
+        self.under_way[event.id] = asyncio.get_running_loop().create_future()
+        async with self._changed:
+            self._changed.notify_all()
+        await self.under_way[event.id]
+
+    async def attempts(self, *ids: str) -> None:
+        """Wait until exactly these are under way."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: set(self.under_way) == set(ids))
+
+    def end(self, id_: str, error: BaseException | None = None) -> None:
+        ending = self.under_way.pop(id_)
+        if error is None:
+            ending.set_result(None)
+        else:
+            ending.set_exception(error)
+
+
+class Bench:
+    """A dispatcher over a state, and events for it."""
+
+    def __init__(self, state: State, hand: Hand, *, once: bool, policy: RetryPolicy) -> None:
+        self.state = state
+        self.hand = hand
+        self.dispatcher = Dispatcher(hand, state=state, retry=policy, once=once, chance=lambda: 0.5)
+        self._seq: dict[str, int] = {}
+
+    async def observe(self, job_id: str, count: int = 1) -> list[str]:
+        """Commit and queue events of a job; return their ids."""
+        ids = []
+        for _ in range(count):
+            seq = self._seq[job_id] = self._seq.get(job_id, 0) + 1
+            id_ = f"evt_{job_id}_{seq}"
+            await self.state.commit(jobs={("s", job_id): partial(_with_event, id_=id_, seq=seq)})
+            self.dispatcher.add(("s", job_id), delivery_id(id_, "ops"))
+            ids.append(id_)
+        return ids
+
+    def states(self, job_id: str) -> list[tuple[DeliveryState, int]]:
+        record = self.state.job(("s", job_id))
+        assert record is not None
+        return [(delivery.state, delivery.attempts) for delivery in record.deliveries]
+
+
+def _with_event(old: JobRecord | None, *, id_: str, seq: int) -> JobRecord:
+    now = utc_now()
+    event = Event(
+        id=id_,
+        seq=seq,
+        type="backfill.staging",
+        status="staging",
+        previous_status=None,
+        observed_at=now,
+        summary="",
+        payload=msgspec.Raw(b"{}"),
+    )
+    snapshot = Snapshot(status="staging", first_seen=now, status_since=now, element=msgspec.Raw(b"{}"))
+    return absorb(old, snapshot=snapshot, seq=seq, events=[event], route=lambda _: ("ops",))
+
+
+@asynccontextmanager
+async def bench(tmp_path: Path, *, once: bool = False, policy: RetryPolicy = POLICY) -> AsyncIterator[Bench]:
+    async with State(partial(SqliteStore, tmp_path / "state.db")) as state:
+        yield Bench(state, Hand(), once=once, policy=policy)
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(bench.dispatcher.run())
+    try:
+        yield task
+    finally:
+        bench.dispatcher.stop()
+        async with asyncio.timeout(10):
+            await task
+
+
+async def test_second_event_of_a_job_waits_for_the_first(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        first, second = await b.observe("j", 2)
+        [other] = await b.observe("k")
+        await b.hand.attempts(first, other)
+        b.hand.end(first)
+        await b.hand.attempts(second, other)
+        b.hand.end(second)
+        b.hand.end(other)
+    assert b.hand.sent.index(first) < b.hand.sent.index(second)
+
+
+async def test_the_outcome_is_durable_before_the_next_event_of_the_job_goes(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        first, second = await b.observe("j", 2)
+        await b.hand.attempts(first)
+        assert b.states("j") == [("pending", 0), ("pending", 0)]
+        b.hand.end(first)
+        await b.hand.attempts(second)
+        assert b.states("j") == [("delivered", 1), ("pending", 0)]
+        b.hand.end(second)
+
+
+async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_holds_back_its_job_alone(
+    tmp_path: Path,
+) -> None:
+    slow = msgspec.structs.replace(
+        POLICY, first_retry=timedelta(milliseconds=50), max_retry=timedelta(seconds=1)
+    )
+    async with bench(tmp_path, policy=slow) as b, running(b):
+        first, second = await b.observe("j", 2)
+        await b.hand.attempts(first)
+        b.hand.end(first, SendError("answered 500", outcome_unknown=True))
+        await b.hand.attempts(first)
+        assert b.states("j") == [("pending", 1), ("pending", 0)]
+        [other] = await b.observe("k")
+        await b.hand.attempts(first, other)
+        b.hand.end(first)
+        await b.hand.attempts(second, other)
+        assert b.states("j") == [("delivered", 2), ("pending", 0)]
+        b.hand.end(second)
+        b.hand.end(other)
+    assert b.hand.sent == [first, first, other, second]
+
+
+async def test_a_refusal_for_good_is_passed_over(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        first, second = await b.observe("j", 2)
+        await b.hand.attempts(first)
+        b.hand.end(first, SendError("answered 410", permanent=True))
+        await b.hand.attempts(second)
+        assert b.states("j") == [("dead", 1), ("pending", 0)]
+        b.hand.end(second)
+
+
+async def test_a_bad_message_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(tmp_path) as b, running(b):
+        [first] = await b.observe("j")
+        [other] = await b.observe("k")
+        await b.hand.attempts(first, other)
+        b.hand.end(first, ZeroDivisionError("https://hooks.example.com/secret"))
+        b.hand.end(other)
+        await b.hand.attempts(first)
+        assert b.states("j") == [("pending", 1)]
+        b.hand.end(first)
+    assert "ZeroDivisionError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_only_so_many_jobs_are_attempted_side_by_side(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        ids = [(await b.observe(f"j{number}"))[0] for number in range(CONCURRENCY + 3)]
+        await b.hand.attempts(*ids[:CONCURRENCY])
+        b.hand.end(ids[0])
+        await b.hand.attempts(*ids[1 : CONCURRENCY + 1])
+        for id_ in list(b.hand.under_way):
+            b.hand.end(id_)
+        await b.hand.attempts(*ids[CONCURRENCY + 1 :])
+        for id_ in ids[CONCURRENCY + 1 :]:
+            b.hand.end(id_)
+
+
+async def test_stopping_starts_nothing_more_and_commits_what_was_under_way(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        task = asyncio.create_task(b.dispatcher.run())
+        first, _ = await b.observe("j", 2)
+        await b.hand.attempts(first)
+        b.dispatcher.stop()
+        await b.observe("late")
+        b.hand.end(first)
+        await task
+        assert b.states("j") == [("delivered", 1), ("pending", 0)]
+        assert b.states("late") == [("pending", 0)]
+    assert b.hand.sent == [first]
+
+
+async def test_once_attempts_each_delivery_at_most_one_time(tmp_path: Path) -> None:
+    async with bench(tmp_path, once=True) as b:
+        b.hand.script = [SendError("answered 500"), None, SendError("answered 400", permanent=True), None]
+        failing, _ = await b.observe("a", 2)
+        [good] = await b.observe("b")
+        refused, after = await b.observe("c", 2)
+        async with asyncio.timeout(10):
+            await b.dispatcher.run()
+        assert b.hand.sent == [failing, good, refused, after]
+        assert b.states("a") == [("pending", 1), ("pending", 0)]
+        assert b.states("b") == [("delivered", 1)]
+        assert b.states("c") == [("dead", 1), ("delivered", 1)]
+        assert b.dispatcher.failures == 2
+
+
+async def test_once_leaves_alone_what_is_not_due(tmp_path: Path) -> None:
+    async with bench(tmp_path, once=True) as b:
+        [id_] = await b.observe("elsewhere")
+        b.dispatcher = Dispatcher(b.hand, state=b.state, retry=POLICY, once=True)
+        b.dispatcher.add(("s", "elsewhere"), delivery_id(id_, "ops"), utc_now() + timedelta(hours=1))
+        async with asyncio.timeout(10):
+            await b.dispatcher.run()
+        assert b.hand.sent == []
+        assert len(b.dispatcher) == 1
+
+
+async def test_a_state_that_fails_ends_it_with_an_error(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        [first] = await b.observe("j")
+        task = asyncio.create_task(b.dispatcher.run())
+        await b.hand.attempts(first)
+        await b.state._in_thread(lambda: b.state._store._ask("PRAGMA query_only=ON"))  # type: ignore[attr-defined]
+        b.hand.end(first)
+        with pytest.raises(BaseExceptionGroup) as raised:
+            await task
+        assert raised.group_contains(StoreError, match="readonly")

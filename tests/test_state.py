@@ -1,0 +1,151 @@
+"""The state over a real store, and over one that fails on command."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from notifier.model import JobRecord, Snapshot, SourceRecord, StoreError
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def record(seq: int = 0) -> JobRecord:
+    snapshot = Snapshot(
+        status="staging", first_seen=NOW, status_since=NOW, element=msgspec.Raw(b'{"job_id":"j"}')
+    )
+    return JobRecord(snapshot=snapshot, seq=seq)
+
+
+def counted(old: JobRecord | None) -> JobRecord:
+    return record(0 if old is None else old.seq + 1)
+
+
+class Gate:
+    """A store that keeps documents, waits in each commit until let through, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.commits: list[dict[str, bytes | None]] = []
+        self.through = threading.Semaphore(1)  # for the commit that opening makes
+        self.fails = False
+        self.closed = False
+
+    def load(self) -> Iterator[tuple[str, bytes]]:
+        yield from ()
+
+    def commit(self, documents: Mapping[str, bytes | None]) -> None:
+        assert self.through.acquire(timeout=20)
+        if self.fails:
+            raise StoreError("the disk is full")
+        self.commits.append(dict(documents))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    "job_id", ["j1", "", "a/b", "job é 日本", "%2F", "\x00", "💥 'quoted\" \\", "x" * 500]
+)
+async def test_records_are_there_again_whatever_the_job_is_called(tmp_path: Path, job_id: str) -> None:
+    store = partial(SqliteStore, tmp_path / "state.db")
+    source = SourceRecord(id="abc", baseline_at=NOW, organization_id="org123")
+    async with State(store) as state:
+        await state.commit(jobs={("s1", job_id): counted}, sources={"s1": lambda _: source})
+        await state.commit(jobs={("s1", job_id): counted})
+        assert state.job(("s1", job_id)) == record(1)
+    async with State(store) as state:
+        assert state.job(("s1", job_id)) == record(1)
+        assert state.source("s1") == source
+        assert state.source("s2") is None
+        assert state.job(("s2", job_id)) is None
+        assert list(state.jobs()) == [(("s1", job_id), record(1))]
+
+
+async def test_memory_says_only_what_is_durable() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert state.job(("s", "j")) is None
+        gate.through.release()
+        await asked
+        assert state.job(("s", "j")) == record(0)
+
+
+async def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        first = asyncio.create_task(state.commit(jobs={("s", "first"): counted}))
+        await asyncio.sleep(0)
+        later = [asyncio.create_task(state.commit(jobs={("s", "same"): counted})) for _ in range(10)]
+        await asyncio.sleep(0)
+        gate.through.release(2)
+        await asyncio.gather(first, *later)
+        assert state.job(("s", "same")) == record(9)
+    assert [sorted(commit) for commit in gate.commits] == [["start"], ["job/s/first"], ["job/s/same"]]
+
+
+async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        gate.fails = True
+        asked = [asyncio.create_task(state.commit(jobs={("s", str(n)): counted})) for n in range(3)]
+        gate.through.release(9)
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(outcome, StoreError)
+        gate.fails = False
+        with pytest.raises(StoreError, match="the disk is full"):
+            await state.commit(jobs={("s", "j"): counted})
+        assert state.job(("s", "0")) is None
+    assert gate.closed
+    assert [sorted(commit) for commit in gate.commits] == [["start"]]
+
+
+async def test_a_disk_that_cannot_be_written_is_noticed_before_anything_is_done() -> None:
+    gate = Gate()
+    gate.fails = True
+    with pytest.raises(StoreError, match="the disk is full"):
+        async with State(lambda: gate):
+            pytest.fail("entered")
+    assert gate.closed
+
+
+async def test_an_asker_that_is_cancelled_takes_nothing_back() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
+        await asyncio.sleep(0)
+        asked.cancel()
+        gate.through.release(5)
+        await state.commit(jobs={("s", "other"): counted})
+        assert asked.cancelled()
+        assert state.job(("s", "j")) == record(0)
+
+
+async def test_leaving_waits_for_what_was_asked() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
+        await asyncio.sleep(0)
+        threading.Timer(0.05, gate.through.release, [5]).start()
+    await asked
+    assert "job/s/j" in gate.commits[-1]
+
+
+async def test_a_record_that_cannot_be_read_is_a_damaged_state(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    store.commit({"job/s/j": b'{"snapshot":{"status":7}}'})
+    store.close()
+    with pytest.raises(StoreError, match="damaged: its record job/s/j cannot be read"):
+        async with State(partial(SqliteStore, path)):
+            pytest.fail("entered")
+    SqliteStore(path).close()  # and it was released

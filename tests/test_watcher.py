@@ -1,0 +1,278 @@
+"""One source observed over real HTTP, with its state in a real file."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from notifier.model import Event, JobKey
+from notifier.pace import Pace
+from notifier.settings import Settings
+from notifier.source import AlliumSource
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
+from notifier.watcher import Watcher
+from tests.servers import ScriptedServer, job
+
+NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
+PACE = Pace(poll_every=timedelta(seconds=15), poll_idle_every=timedelta(minutes=1))
+ACTIVE, IDLE = PACE.poll_every, PACE.poll_idle_every
+
+
+class Watched:
+    """A watcher and what it passed on."""
+
+    def __init__(self, watcher: Watcher, state: State, passed: list[Event]) -> None:
+        self.observe = watcher.observe
+        self.watcher = watcher
+        self.state = state
+        self._passed = passed
+
+    def announced(self) -> list[tuple[str | None, str]]:
+        """Return (previous status, status) of what was passed on since the last look."""
+        transitions = [(event.previous_status, event.status) for event in self._passed]
+        self._passed.clear()
+        return transitions
+
+
+@asynccontextmanager
+async def watching(
+    api: ScriptedServer, path: Path, *, announce_first: bool = False
+) -> AsyncIterator[Watched]:
+    settings = Settings.model_validate({"sources": [{"api_key": "k", "base_url": api.url}]})
+    passed: list[Event] = []
+
+    def pass_on(_key: JobKey, event: Event, targets: Sequence[str]) -> None:
+        assert targets == ("ops",)
+        passed.append(event)
+
+    async with State(partial(SqliteStore, path)) as state, aiohttp.ClientSession() as session:
+        watcher = Watcher(
+            AlliumSource(settings.sources[0], session=session, tls=True),
+            state=state,
+            pace=PACE,
+            announce_first=announce_first,
+            route=lambda _: ("ops",),
+            passed_on=pass_on,
+            now=lambda: NOW,
+            chance=lambda: 0.5,
+        )
+        yield Watched(watcher, state, passed)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+async def test_the_first_poll_is_a_baseline_and_its_active_jobs_are_followed(
+    api: ScriptedServer, path: Path
+) -> None:
+    async with watching(api, path) as watched:
+        api.answer = [job("done", "completed"), job("active", "staging")]
+        assert await watched.observe() == ACTIVE
+        assert watched.announced() == []
+        api.answer = [job("done", "completed"), job("active", "completed")]
+        assert await watched.observe() == IDLE
+        assert watched.announced() == [("staging", "completed")]
+
+
+async def test_an_empty_baseline_is_one_too(api: ScriptedServer, path: Path) -> None:
+    async with watching(api, path) as watched:
+        await watched.observe()
+    async with watching(api, path) as watched:
+        api.answer = [job("first", "staging")]
+        await watched.observe()
+        assert watched.announced() == [(None, "staging")]
+
+
+async def test_a_first_poll_can_be_announced(api: ScriptedServer, path: Path) -> None:
+    api.answer = [job("a", "completed"), job("b", "staging")]
+    async with watching(api, path, announce_first=True) as watched:
+        await watched.observe()
+        assert watched.announced() == [(None, "completed"), (None, "staging")]
+
+
+async def test_a_daemon_that_was_off_announces_what_changed_meanwhile(
+    api: ScriptedServer, path: Path
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+    api.answer = [job("j", "completed"), job("new", "failed")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        assert watched.announced() == [("staging", "completed"), (None, "failed")]
+
+
+async def test_events_are_durable_before_they_are_passed_on(api: ScriptedServer, path: Path) -> None:
+    async with watching(api, path) as watched:
+        await watched.observe()
+        api.answer = [job("j", "staging")]
+        await watched.observe()
+        record = watched.state.job(("allium", "j"))
+        assert record is not None
+        [delivery] = record.deliveries
+        [event] = record.events
+        assert (delivery.target, delivery.state, delivery.event_id) == ("ops", "pending", event.id)
+        assert event.payload is not msgspec.UNSET
+        payload = msgspec.json.decode(event.payload)
+        assert payload["timestamp"] == "2026-01-31T10:30:00.000Z"
+        assert payload["data"]["job"] == job("j", "staging")
+
+
+@pytest.mark.parametrize("etag", [None, '"v1"'])
+async def test_an_unchanged_reply_is_a_good_poll(api: ScriptedServer, path: Path, etag: str | None) -> None:
+    headers = {} if etag is None else {"ETag": etag}
+
+    def answer(request: web.Request) -> web.Response:
+        if etag is not None and request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304)
+        return web.json_response([job("j", "staging")], headers=headers)
+
+    api.answer = answer
+    async with watching(api, path) as watched:
+        for _ in range(3):
+            assert await watched.observe() == ACTIVE
+        assert watched.announced() == []
+        assert watched.watcher.failures == 0
+
+
+BAD: list[tuple[str, Any]] = [
+    ("half an array", b'[{"job_id": "j", "status": "fai'),
+    ("HTML", b"<html>maintenance</html>"),
+    ("an object", {"backfills": []}),
+    ("nothing", b""),
+    ("an error", web.Response(status=500)),
+    ("a redirect", web.Response(status=302, headers={"Location": "/"})),
+    ("no content", web.Response(status=204)),
+    ("a refusal", web.Response(status=401)),
+]
+
+
+@pytest.mark.parametrize("bad", [bad for _, bad in BAD], ids=[name for name, _ in BAD])
+async def test_a_poll_that_is_no_observation_changes_nothing(
+    api: ScriptedServer, path: Path, bad: Any
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        api.answer = bad
+        for failures in (1, 2, 3):
+            await watched.observe()
+            assert watched.watcher.failures == failures
+        assert watched.announced() == []
+        api.answer = [job("j", "failed")]
+        await watched.observe()
+        assert watched.announced() == [("staging", "failed")]
+        assert watched.watcher.failures == 0
+
+
+async def test_a_failed_first_poll_is_no_baseline(api: ScriptedServer, path: Path) -> None:
+    api.answer = web.Response(status=503)
+    async with watching(api, path) as watched:
+        await watched.observe()
+        assert watched.state.source("allium") is None
+        api.answer = [job("j", "completed")]
+        await watched.observe()
+        assert watched.announced() == []
+
+
+async def test_a_refused_key_is_polled_slowly_and_said_plainly(
+    api: ScriptedServer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.answer = web.Response(status=403)
+    async with watching(api, path) as watched:
+        for _ in range(9):
+            assert await watched.observe() == IDLE
+    assert "the API key of source allium was refused (403)" in caplog.text
+
+
+async def test_a_throttled_source_waits_as_long_as_told(api: ScriptedServer, path: Path) -> None:
+    api.answer = web.Response(status=429, headers={"Retry-After": "1234"})
+    async with watching(api, path) as watched:
+        assert timedelta(seconds=1234) <= await watched.observe() <= timedelta(seconds=1236)
+
+
+async def test_an_odd_element_hides_no_other(
+    api: ScriptedServer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(api, path) as watched:
+        await watched.observe()
+        api.answer = [{"job_id": 7, "status": "failed"}, "text", job("j", "failed"), {"job_id": "k"}]
+        await watched.observe()
+        assert watched.announced() == [(None, "failed")]
+    assert "skipped 3 without a usable job_id or status" in caplog.text
+
+
+async def test_of_a_job_that_is_listed_twice_the_last_element_counts(api: ScriptedServer, path: Path) -> None:
+    async with watching(api, path) as watched:
+        await watched.observe()
+        api.answer = [job("j", "staging"), job("j", "failed")]
+        await watched.observe()
+        await watched.observe()
+        assert watched.announced() == [(None, "failed")]
+
+
+async def test_a_job_that_leaves_the_listing_and_comes_back_is_compared_with_what_was_seen(
+    api: ScriptedServer, path: Path
+) -> None:
+    async with watching(api, path) as watched:
+        for listing, announced in (
+            ([job("j", "staging")], []),
+            ([], []),
+            ([job("j", "staging")], []),
+            ([], []),
+            ([job("j", "completed")], [("staging", "completed")]),
+            ([job("j", "staging")], [("completed", "staging")]),
+        ):
+            api.answer = listing
+            await watched.observe()
+            assert watched.announced() == announced
+
+
+async def test_progress_is_stored_and_announces_nothing(api: ScriptedServer, path: Path) -> None:
+    async with watching(api, path) as watched:
+        for left in (900, 500, 1):
+            api.answer = [job("j", "transporting", chunks_left=left)]
+            await watched.observe()
+            record = watched.state.job(("allium", "j"))
+            assert record is not None
+            assert msgspec.json.decode(record.snapshot.element)["chunks_left"] == left
+        assert watched.announced() == []
+
+
+async def test_the_key_of_another_organisation_touches_nothing(
+    api: ScriptedServer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        api.answer = [job("x", "failed", organization_id="other")]
+        assert await watched.observe() == IDLE
+        assert watched.announced() == []
+        assert watched.state.job(("allium", "x")) is None
+        api.answer = [job("j", "completed")]
+        await watched.observe()
+        assert watched.announced() == [("staging", "completed")]
+    assert "the API key is for another organisation" in caplog.text
+
+
+async def test_credentials_of_destinations_are_not_stored(api: ScriptedServer, path: Path) -> None:
+    async with watching(api, path) as watched:
+        await watched.observe()
+        destination = {"type": "webhook", "url": "https://user:hunter2@lake.example.com/in?token=hunter3"}
+        for _ in range(2):
+            api.answer = [job("j", "staging", destinations=[destination])]
+            await watched.observe()
+        assert watched.announced() == [(None, "staging")]
+    stored = b"".join(file.read_bytes() for file in path.parent.glob("state.db*"))
+    assert b"lake.example.com" in stored
+    assert b"hunter" not in stored
