@@ -1,8 +1,10 @@
 """The config file and the environment, read into settings; every problem is told at once."""
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -57,7 +59,17 @@ def _find(path: Path | None, environment: Mapping[str, str]) -> Path | None:
         return path
     if named := environment.get("NOTIFIER_CONFIG"):
         return Path(named)
-    return next((place for place in USUAL_PLACES if place.exists()), None)
+    return next((place for place in USUAL_PLACES if _is_there(place)), None)
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # reading it says why that is impossible; passing it over would say nothing
+    return True
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -94,7 +106,7 @@ def _fill_from_files(
             try:
                 content = Path(file).read_text(encoding="utf-8").strip()
             except OSError as error:
-                problems.append(Problem(label, f"{file} cannot be read: {os_words(error)}"))
+                problems.append(Problem(label, f"{_name_of(file)} cannot be read: {os_words(error)}"))
             except UnicodeDecodeError:
                 problems.append(Problem(label, f"{file} is not UTF-8 text"))
             else:
@@ -103,6 +115,15 @@ def _fill_from_files(
                     unknown.discard((*where, key))
                 else:
                     problems.append(Problem(label, f"{file} is empty"))
+
+
+def _name_of(file: str) -> str:
+    """Return the path for a message, unless it may be the secret itself, written where its file belongs.
+
+    Unlike `Path.is_dir`, `os.path.isdir` never raises, whatever the text.
+    """
+    directory = Path(file).parent
+    return file if directory != Path() and os.path.isdir(directory) else "the file it names"  # noqa: PTH112
 
 
 def _sections(data: Mapping[str, Any]) -> Iterator[tuple[Where, dict[str, Any]]]:
@@ -153,9 +174,14 @@ def _validated(
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             where = tuple(step for step in detail["loc"] if step != "[key]")
-            if not any(where[: len(known)] == known for known in unknown):
+            if not any(_concerns(where, known) for known in unknown):
                 problems.append(Problem(names.get(where, spell(where)), in_words(detail, where, names)))
         return None
+
+
+def _concerns(where: Where, known: Where) -> bool:
+    """Return whether an error is about an unknown value, or about the list that one stands in."""
+    return where[: len(known)] == known or (where == known[:-1] and isinstance(known[-1], int))
 
 
 def _unusable_files(settings: Settings) -> Iterator[Problem]:
@@ -175,5 +201,12 @@ def _warnings(settings: Settings) -> Iterator[str]:
         if source.poll_every.total_seconds() < 1 or source.poll_idle_every.total_seconds() < 1:
             yield f"{source.name}: polls more often than once a second; the API asks for at most one a second"
     directory = settings.store.path.parent
-    if not directory.is_dir():
+    try:
+        is_directory = S_ISDIR(directory.stat().st_mode)
+    except FileNotFoundError:
         yield f"the directory of the state, {directory}, does not exist yet"
+    except OSError as error:
+        yield f"the directory of the state, {directory}, cannot be looked at: {os_words(error)}"
+    else:
+        if not is_directory:
+            yield f"the directory of the state, {directory}, is no directory"

@@ -14,6 +14,7 @@ from notifier.lanes import Lane, RetryPolicy, Waiting, judge
 from notifier.model import Delivery, Event, JobKey, JobRecord, SendError, Target, utc_now
 from notifier.outbox import settle
 from notifier.state import State
+from notifier.summary import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -86,32 +87,27 @@ class Dispatcher:
 
     async def _attempt(self, waiting: Waiting) -> None:
         event, delivery = self._find(waiting)
+        what = f"{one_line(event.type, 100)} ({event.id})"
         started = time.monotonic()
         error = await self._send(event)
-        took_ms = (time.monotonic() - started) * 1000
-        outcome, tried = judge(delivery, error, policy=self._retry, now=self._now(), chance=self._chance())
+        ended, now = time.monotonic(), self._now()
+        outcome, tried = judge(delivery, error, policy=self._retry, now=now, chance=self._chance())
         await self._state.commit(jobs={waiting.job: partial(_settle, delivery=tried)})
-        ended = time.monotonic()
         if outcome == "delivered":
-            _log.info("%s: delivered %s (%s) in %.0f ms", self.name, event.type, event.id, took_ms)
+            _log.info("%s: delivered %s in %.0f ms", self.name, what, (ended - started) * 1000)
+            self._lane.finish(waiting)
         elif outcome == "dead":
             self.failures += 1
-            _log.error("%s: gave up %s (%s): %s", self.name, event.type, event.id, tried.last_error)
-        if outcome != "retry":
+            _log.error("%s: gave up %s: %s", self.name, what, tried.last_error)
             self._lane.finish(waiting)
         else:
             self.failures += 1
-            wait = (tried.next_attempt_at or self._now()) - self._now()
+            wait = (tried.next_attempt_at or now) - now
             _log.warning(
-                "%s: attempt %d of %s (%s) failed: %s; next in %s",
-                self.name,
-                tried.attempts,
-                event.type,
-                event.id,
-                tried.last_error,
-                spell_duration(wait),
+                "%s: attempt %d of %s failed: %s; next in %s",
+                *(self.name, tried.attempts, what, tried.last_error, spell_duration(wait)),
             )
-            self._lane.retry(waiting, math.inf if self._once else ended + max(0.0, wait.total_seconds()))
+            self._lane.retry(waiting, math.inf if self._once else ended + wait.total_seconds())
         self._wake.set()
 
     async def _send(self, event: Event) -> SendError | None:

@@ -9,8 +9,10 @@ import msgspec
 
 REDACTED = "REDACTED"
 
-_USER_INFO = re.compile(r"(^|//|,)[^/?#,\s]*@")
-_QUERY = re.compile(r"\?[^#,\s]*")
+# A comma can stand in a password and in a query: where one is not followed by another URL, rather too
+# much is redacted than too little.
+_USER_INFO = re.compile(r"(^|//|[/#][^/?#,]*,)[^/?#]*@")
+_QUERY = re.compile(r"\?(?:(?!,\s*[a-zA-Z][\w+.-]*://)[^#])*")
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])

@@ -94,6 +94,10 @@ def interpolated(
         return [interpolated(v, (*where, i), environment, problems, unknown) for i, v in enumerate(value)]
     if not isinstance(value, str):
         return value
+    if "\0" in value:  # no path can have one: to open it would be a ValueError
+        unknown.add(where)
+        problems.append(Problem(spell(where), "has a NUL character in it"))
+        return ""
 
     def replaced(match: re.Match[str]) -> str:
         if match["dollar"]:

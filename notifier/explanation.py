@@ -1,9 +1,12 @@
 """What a config means, in words for people."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from notifier.config import Config
 from notifier.duration import format_duration
+from notifier.fields import origin
+from notifier.problem import os_words
 from notifier.source import SourceSettings
 from notifier.targets.webhook import WebhookSettings
 
@@ -17,7 +20,7 @@ def _lines(config: Config) -> Iterator[str]:
     settings = config.settings
     state = settings.store.path
     yield f"config   {config.origin}"
-    yield f"state    {state}" + ("" if state.exists() else " (new: the first poll will be a baseline)")
+    yield f"state    {state}{_state(state)}"
     yield ""
     yield f"sources  {len(settings.sources)}"
     for source in settings.sources:
@@ -30,9 +33,19 @@ def _lines(config: Config) -> Iterator[str]:
     yield "The config is fine."
 
 
+def _state(path: Path) -> str:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return " (new)"
+    except OSError as error:
+        return f" (cannot be looked at: {os_words(error)})"
+    return ""
+
+
 def _source(source: SourceSettings) -> str:
     return (
-        f"{source.base_url}, every {format_duration(source.poll_every)}, "
+        f"{origin(source.base_url)}, every {format_duration(source.poll_every)}, "
         f"every {format_duration(source.poll_idle_every)} while no job is active; the first poll "
         + ("announces all jobs" if source.first_poll == "announce" else "is a baseline and announces nothing")
     )

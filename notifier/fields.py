@@ -6,17 +6,19 @@ import re
 import secrets
 from datetime import timedelta
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SecretStr,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
+from yarl import URL
 
 from notifier.duration import parse_duration
 
@@ -154,10 +156,14 @@ def check_http_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        (URL(text).raw_host or "").encode("idna")  # as will be done to connect, where nobody expects an error
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
     except ValueError:
-        usable = None
+        usable, user, password = None, "", ""
     if not usable or not text.isprintable() or " " in text:
         raise _custom("must be a URL that starts with http:// or https:// and names a host")
+    if ":" in user or not (user + password).isascii():
+        raise _custom("has a user name with a colon in it, or one or a password that is not ASCII")
     return text
 
 
@@ -174,15 +180,24 @@ def _secret_url(value: SecretStr) -> SecretStr:
 
 
 _URL_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^https?://"})
-HttpUrl = Annotated[str, AfterValidator(check_http_url), _URL_SCHEMA]
 SecretUrl = Annotated[Secret, AfterValidator(_secret_url), _URL_SCHEMA]
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(check_http_url(value))
+    if parts.query or parts.fragment:
+        raise _custom("must end before ? and #: the API's path is added to it")
+    return value
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url), Field(repr=False), _URL_SCHEMA]  # may have a password
 
 
 def _optional_url(value: str) -> str:
     return value if value == "" else check_http_url(value)
 
 
-OptionalUrl = Annotated[str, AfterValidator(_optional_url)]
+OptionalUrl = Annotated[str, AfterValidator(_optional_url), Field(repr=False)]
 
 
 def decode_signing_secret(text: str) -> bytes:

@@ -120,6 +120,7 @@ def judge(
 
 def backoff(attempts: int, policy: RetryPolicy, chance: float) -> timedelta:
     """Return the wait after this many failed attempts: doubling from the first to the longest, jittered."""
-    doublings = min(attempts - 1, 20)
-    nominal = min(policy.max_retry, policy.first_retry * (1 << doublings))
+    doublings = min(attempts - 1, 60)
+    enough = policy.max_retry // policy.first_retry + 1  # to reach the longest; more could overflow
+    nominal = min(policy.max_retry, policy.first_retry * min(1 << doublings, enough))
     return nominal * (0.5 + chance)

@@ -5,6 +5,12 @@ import re
 import msgspec
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_ELEMENT = msgspec.json.Decoder(msgspec.Raw)
+
+# An element is read again later, inside a record and with less of the stack left.
+_SPARE_DEPTH = 200
+_SHALLOW = 500
+"""An element with no more brackets than these cannot be nested too deeply."""
 
 # One JSON escape: a surrogate pair, a lone surrogate (group 1), or any other.
 _ESCAPE = re.compile(
@@ -70,16 +76,29 @@ def read_listing(body: bytes | bytearray) -> Listing:
 
 
 def _split(body: bytes | bytearray) -> list[msgspec.Raw]:
-    if not body.strip():
+    if not body or body.isspace():
         raise ListingError("the reply is empty")
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look at the bytes of strings it skips
-        return _ELEMENTS.decode(body)
+        return _elements(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _split_repaired(body)
+
+
+def _elements(body: bytes | bytearray) -> list[msgspec.Raw]:
+    try:
+        elements = _ELEMENTS.decode(body)
+        for element in elements:
+            if len(element) > 2 * _SHALLOW and _brackets(bytes(element)) > _SHALLOW:
+                _ELEMENT.decode(b"[" * _SPARE_DEPTH + element + b"]" * _SPARE_DEPTH)
     except RecursionError as error:
         raise ListingError("the reply is nested too deeply") from error
+    return elements
+
+
+def _brackets(element: bytes) -> int:
+    return element.count(b"[") + element.count(b"{")
 
 
 def _split_repaired(body: bytes | bytearray) -> list[msgspec.Raw]:
@@ -90,9 +109,7 @@ def _split_repaired(body: bytes | bytearray) -> list[msgspec.Raw]:
     text = body.removeprefix(b"\xef\xbb\xbf").decode(errors="replace").encode()
     text = _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], text)
     try:
-        return _ELEMENTS.decode(text)
-    except RecursionError as error:
-        raise ListingError("the reply is nested too deeply") from error
+        return _elements(text)
     except msgspec.MsgspecError as error:
         start = text.lstrip()[:1]
         if start == b"<":

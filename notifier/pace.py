@@ -45,5 +45,6 @@ def after_failure(pace: Pace, *, failures: int, retry_after: timedelta | None, c
 
 
 def _backoff(pace: Pace, failures: int, longest: timedelta, chance: float) -> timedelta:
-    nominal = min(longest, pace.poll_every * (1 << min(failures, 20)))
-    return max(nominal * (0.5 + chance / 2), min(pace.poll_every, longest))
+    shortest = min(pace.poll_every, longest)
+    nominal = min(longest, shortest * (1 << min(failures, 20)))
+    return max(nominal * (0.5 + chance / 2), shortest)

@@ -77,6 +77,8 @@ def in_words(detail: ErrorDetails, where: Where, names: Mapping[Where, str]) -> 
         return "there is no [[sources]]; add one with an api_key"
     if kind == "literal_error":
         return f"must be one of {detail['ctx']['expected']}".replace("'", '"')
+    if kind == "list_type" and where in {("sources",), ("routes",)}:
+        return f"must be written [[{where[0]}]], in two brackets"
     return _TYPES.get(kind, detail["msg"])
 
 

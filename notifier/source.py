@@ -11,10 +11,10 @@ import msgspec
 from pydantic import Field
 
 from notifier.fields import (
+    BaseUrl,
     Bytes,
     Duration,
     HeaderSecret,
-    HttpUrl,
     Name,
     OptionalUrl,
     PositiveDuration,
@@ -49,7 +49,7 @@ class SourceSettings(Section):
     """The organisation's API key."""
     api_key_file: str | None = None
     """A file that holds the API key."""
-    base_url: HttpUrl = "https://api.allium.so"
+    base_url: BaseUrl = "https://api.allium.so"
     """Where the API is."""
     job_link: Annotated[str, later("")] = ""
     """Where a message's title leads, with {job_id} in it."""
@@ -165,7 +165,7 @@ class AlliumSource:
         status = response.status
         if status in (401, 403):
             return SourceError("refused", f"the API key of source {self.name} was refused ({status})")
-        if 300 <= status < 400:
+        if 300 <= status < 400 and status != 304:
             return SourceError("failed", f"the API answered {status}, a redirect; is base_url right?")
         words = shown(_error_message(await read_start(response, _READ_OF_ERROR)), [self._key])
         reason = f"the API answered {status}" + (f": {words}" if words else "")

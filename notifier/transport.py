@@ -1,16 +1,18 @@
 """What both sides of HTTP share: reading within a budget, Retry-After, faults in words."""
 
 import asyncio
+import base64
 import errno
 import os
 import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import xxhash
+from yarl import URL
 
 from notifier import __version__
 from notifier.summary import one_line
@@ -94,9 +96,7 @@ def describe_fault(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
             return f"no connection to {error.host}:{error.port}: {_os_words(error.os_error)}"
         case aiohttp.ServerTimeoutError() | asyncio.TimeoutError():
             return "no answer in time"
-        case aiohttp.ServerDisconnectedError() | ConnectionResetError() | BrokenPipeError():
-            return "the connection was closed before an answer came"
-        case OSError(errno=errno.ECONNRESET | errno.EPIPE):
+        case aiohttp.ServerDisconnectedError() | ConnectionError() | OSError(errno=errno.ECONNRESET):
             return "the connection was closed before an answer came"
         case aiohttp.ClientPayloadError():
             return "the answer broke off or could not be decoded"
@@ -123,16 +123,26 @@ def shown(text: bytes | str, secrets: Iterable[str]) -> str:
 
 
 def url_secrets(url: str) -> list[str]:
-    """Return the parts of a URL that must not be shown: all of it, its password, path and query."""
-    parts = urlsplit(url)
-    segments = [segment for segment in parts.path.split("/") if len(segment) >= _SHORTEST_SECRET]
-    path = [parts.path] if len(parts.path) >= _SHORTEST_SECRET else []
-    return [url, *path, *segments, *filter(None, (parts.query, parts.password))]
+    """Return the parts of a URL that must not be shown: all of it, its credentials, path and query.
+
+    Each as it stands in the URL, as it is sent and decoded: a receiver may repeat any of them.
+    """
+    found: set[str] = set()
+    for form in (url, str(URL(url))):
+        parts = urlsplit(form)
+        values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+        pieces = [parts.path, *parts.path.split("/"), parts.query, *values]
+        found.update(piece for piece in pieces if len(piece) >= _SHORTEST_SECRET)
+        found.add(form)
+        if user := parts.username or parts.password:
+            basic = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+            found.update([parts.password or user, base64.b64encode(basic.encode()).decode()])
+    return [*found, *map(unquote, found)]
 
 
 def _os_words(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
-    if error.errno is not None and error.errno > 0:  # asyncio's own text repeats the address
-        return os.strerror(error.errno).lower()
+    if (number := error.errno or 0) > 0 and not isinstance(error, ssl.SSLError):
+        return os.strerror(number).lower()  # asyncio's own text repeats the address
     return (error.strerror or type(error).__name__).lower()

@@ -19,6 +19,7 @@ from notifier.outbox import absorb
 from notifier.pace import Pace
 from notifier.source import AlliumSource, Fingerprint, SourceError
 from notifier.state import State
+from notifier.summary import one_line
 from notifier.turn import Turn
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Watcher:
         for job_id, change in changes.items():
             await turn.pass_on()
             for event in change.events:
-                _log.info("%s: %s: %s (%s)", self.name, event.type, event.summary, event.id)
+                _log.info("%s: %s: %s (%s)", self.name, one_line(event.type, 100), event.summary, event.id)
                 self._passed_on((self.name, job_id), event, self._route(event))
 
     def _fault(self, error: SourceError) -> timedelta:

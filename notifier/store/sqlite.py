@@ -202,6 +202,8 @@ def _inspect(path: Path) -> None:
             if faults != ["ok"]:
                 raise _damaged(path, str(faults[0]) if faults else "no answer to its check")
             meta = connection.execute(f'SELECT value FROM "{_TABLE}" WHERE key = ?', (_META,)).fetchone()  # noqa: S608
+            # Here a full or read-only disk is an error like any other; in its thread it is a traceback.
+            connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
         finally:

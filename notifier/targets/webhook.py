@@ -3,14 +3,18 @@
 import base64
 import hashlib
 import hmac
+import io
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+from yarl import URL
 
 from notifier.fields import (
     Headers,
@@ -64,6 +68,15 @@ class WebhookSettings(Section):
     ca_file: str = ""
     """Certificates to trust instead of the system's, as PEM."""
 
+    @model_validator(mode="after")
+    def _check_authorization(self) -> Self:
+        user = urlsplit(self.url.get_secret_value()).username
+        if user is not None and any(name.lower() == "authorization" for name in self.headers):
+            raise PydanticCustomError(
+                "invalid", "has Authorization in headers and a user name in url; keep one of them"
+            )
+        return self
+
     @property
     def shown_url(self) -> str:
         """The part of the URL that is no secret."""
@@ -84,6 +97,8 @@ class Webhook:
     ) -> None:
         self.name = name
         self._url = settings.url.get_secret_value()
+        # As written: requoting would make another URL of one whose query is signed or holds %2F.
+        self._request_url = URL(self._url, encoded=self._url.isascii())
         self._keys = [decode_signing_secret(secret.get_secret_value()) for secret in settings.secret]
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds())
@@ -94,7 +109,7 @@ class Webhook:
         self._secrets = [
             *url_secrets(self._url),
             *(part for value in self._headers.values() for part in (value, value.rpartition(" ")[2])),
-            *(secret.get_secret_value() for secret in settings.secret),
+            *(secret.get_secret_value().removeprefix("whsec_") for secret in settings.secret),
         ]
 
     async def send(self, event: Event) -> None:
@@ -109,8 +124,8 @@ class Webhook:
         }
         try:
             async with self._session.post(
-                self._url,
-                data=body,
+                self._request_url,
+                data=io.BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,

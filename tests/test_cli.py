@@ -1,0 +1,502 @@
+import asyncio
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook as Verifier
+from typer.testing import CliRunner, Result
+
+from notifier import __version__
+from notifier.cli import app
+from notifier.fields import decode_signing_secret
+from tests.servers import ScriptedServer, job, served
+
+KEY = "allium-key-that-is-secret"
+WHSEC = "whsec_c2lnbmluZyBrZXkgdGhhdCBpcyBzZWNyZXQ="
+COMMANDS = ["run", "once", "check", "demo", "keygen", "schema"]
+GOOD = f"""
+[[sources]]
+api_key = "{KEY}"
+[targets.ops]
+type = "webhook"
+url = "https://ops.example.com/path-that-is-secret"
+"""
+
+
+def invoke(*arguments: str, **environment: str) -> Result:
+    """Run a command in this process; whatever happens must end in an exit code, never in a traceback."""
+    result = CliRunner().invoke(app, arguments, env=environment)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    assert "that-is-secret" not in result.output
+    return result
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "notifier", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"]} | environment,
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> Done:
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    done = Done(process.returncode, out.decode(), err.decode())
+    assert "Traceback" not in done.err
+    assert "that-is-secret" not in done.out + done.err
+    assert WHSEC.removeprefix("whsec_") not in done.out + done.err
+    return done
+
+
+async def notifier(*arguments: str, **environment: str) -> Done:
+    """Run a command as a process of its own."""
+    return await ended(await start(*arguments, **environment))
+
+
+def environment_of(api: ScriptedServer, receiver: ScriptedServer) -> dict[str, str]:
+    """Return variables that configure one source and one target."""
+    return {
+        "ALLIUM_API_KEY": KEY,
+        "ALLIUM_BASE_URL": api.url,
+        "WEBHOOK_URL": f"{receiver.url}/path-that-is-secret",
+        "WEBHOOK_SECRET": WHSEC,
+        "NOTIFIER_STATE": "sqlite:///state.db",
+    }
+
+
+def write_config(api: ScriptedServer, receiver: ScriptedServer, more: str = "") -> None:
+    """Write a config that announces the first poll, too."""
+    Path("notifier.toml").write_text(
+        f"""
+        [[sources]]
+        api_key = "{KEY}"
+        base_url = "{api.url}"
+        first_poll = "announce"
+        [targets.ops]
+        type = "webhook"
+        url = "{receiver.url}/path-that-is-secret"
+        headers = {{ Authorization = "Bearer token-that-is-secret" }}
+        [delivery]
+        first_retry = "1ms"
+        {more}
+        """
+    )
+
+
+def names_in(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+# ----------------------------------------------------------------------------- the command line
+
+
+def test_the_version_is_printed() -> None:
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"notifier {__version__}\n", "")
+
+
+async def test_the_version_is_printed_without_loading_anything_large() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "importtime", "-m", "notifier", "--version"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, imported = await process.communicate()
+    assert out.decode() == f"notifier {__version__}\n"
+    assert b"typer" in imported
+    for large in (b"aiohttp", b"pydantic", b"asyncio", b"rich"):
+        assert b" " + large + b"\n" not in imported
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_every_command_has_help(command: str | None, flag: str) -> None:
+    result = invoke(*([] if command is None else [command]), flag)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    assert "--help" in result.stdout
+    assert result.stderr == ""
+
+
+def test_help_lists_the_commands() -> None:
+    lines = invoke("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines if line[2:3].strip()] == COMMANDS
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["run", "--nonsense"],
+        ["check", "extra"],
+        ["check", "--config"],
+        ["once", "--timeout"],
+        ["once", "--timeout", "5"],
+        ["once", "--timeout", "soon"],
+        ["demo", "--seconds", "1"],
+        ["demo", "--seconds", "x"],
+        ["keygen", "extra"],
+        [],
+    ],
+)
+def test_wrong_usage_is_told_and_exits_with_2(arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert re.search("Usage: |Error: ", result.output)
+
+
+# -------------------------------------------------------------------------------- check
+
+
+def test_check_prints_what_the_config_means(tmp_path: Path) -> None:
+    (tmp_path / "notifier.toml").write_text(
+        f"""
+        [[sources]]
+        name = "prod"
+        api_key = "{KEY}"
+        base_url = "https://user:1-that-is-secret@api.example.com/gateway"
+        [[sources]]
+        name = "test"
+        api_key = "{KEY}"
+        poll_every = "1m30s"
+        poll_idle_every = "5m"
+        first_poll = "announce"
+        [targets.ops]
+        type = "webhook"
+        url = "https://user:2-that-is-secret@ops.example.com:8443/3-that-is-secret?4-that-is-secret"
+        [targets.data]
+        type = "webhook"
+        url = "https://data.example.com/5-that-is-secret"
+        secret = "{WHSEC}"
+        [targets.audit]
+        type = "webhook"
+        url = "https://audit.example.com"
+        secret = ["{WHSEC}", "{WHSEC}"]
+        [store]
+        url = "sqlite:///state.db"
+        """
+    )
+    result = invoke("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        f"""\
+config   notifier.toml
+state    {tmp_path}/state.db (new)
+
+sources  2
+  prod: https://api.example.com, every 15s, every 1m while no job is active; the first poll is a baseline and announces nothing
+  test: https://api.allium.so, every 1m30s, every 5m while no job is active; the first poll announces all jobs
+targets  3
+  ops: webhook at https://ops.example.com:8443, not signed
+  data: webhook at https://data.example.com, signed
+  audit: webhook at https://audit.example.com, signed with 2 secrets
+routes   none: every event but backfill.progress goes to every target
+
+The config is fine.
+"""
+    )
+    (tmp_path / "state.db").touch()
+    assert f"state    {tmp_path}/state.db\n" in invoke("check").stdout
+
+
+def test_check_reads_the_environment_when_there_is_no_file() -> None:
+    result = invoke("check", ALLIUM_API_KEY=KEY, WEBHOOK_URL="https://ops.example.com/that-is-secret")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("config   the environment\n")
+    assert "  webhook: webhook at https://ops.example.com, not signed\n" in result.stdout
+
+
+def test_check_tells_all_problems_and_exits_with_2() -> None:
+    Path("notifier.toml").write_text(
+        '[[sources]]\napi_ky = "that-is-secret"\npoll_every = 15\n[targets.ops]\ntype = "slack"\n'
+    )
+    result = invoke("check")
+    assert (result.exit_code, result.stdout) == (2, "")
+    first, *lines = result.stderr.splitlines()
+    assert first == "notifier: 4 problems in notifier.toml:"
+    assert sorted(lines) == [
+        "  sources[0].api_key: is missing; set api_key or api_key_file",
+        '  sources[0].api_ky: unknown key; did you mean "api_key"?',
+        '  sources[0].poll_every: must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"',
+        '  targets.ops.type: "slack" is not available yet; "webhook" is',
+    ]
+
+
+def test_check_tells_one_problem_as_one() -> None:
+    result = invoke("check")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "notifier: 1 problem in the environment:\n"
+        "  ALLIUM_API_KEY: is not set; set it, or ALLIUM_API_KEY_FILE\n"
+    )
+
+
+def test_check_warns_of_what_is_odd(tmp_path: Path) -> None:
+    Path("notifier.toml").write_text(
+        f'[[sources]]\napi_key = "{KEY}"\npoll_every = "500ms"\n[store]\nurl = "sqlite:///missing/state.db"\n'
+    )
+    result = invoke("check")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "notifier: warning: there is no target: nobody would hear of any event",
+        "notifier: warning: allium: polls more often than once a second; the API asks for at most one a second",
+        f"notifier: warning: the directory of the state, {tmp_path}/missing, does not exist yet",
+    ]
+    assert result.stdout.endswith("The config is fine.\n")
+
+
+def test_check_tells_why_the_state_cannot_be_looked_at() -> None:
+    name = "x" * 300
+    result = invoke("check", ALLIUM_API_KEY=KEY, NOTIFIER_STATE=f"sqlite:////{name}")
+    assert result.exit_code == 0
+    assert f"state    /{name} (cannot be looked at: file name too long)\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "other.toml", "check"],
+        ["check", "--config", "other.toml"],
+        ["--config", "missing.toml", "check", "--config", "other.toml"],
+    ],
+)
+def test_the_config_can_stand_before_and_after_the_command(arguments: list[str]) -> None:
+    Path("other.toml").write_text(GOOD)
+    result = invoke(*arguments, NOTIFIER_CONFIG="missing.toml")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("config   other.toml\n")
+
+
+@pytest.mark.parametrize("command", ["run", "once", "check"])
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [(["--config", "missing.toml"], {}), ([], {"NOTIFIER_CONFIG": "missing.toml"})],
+)
+def test_a_config_that_is_missing_exits_with_2(
+    command: str, arguments: list[str], environment: dict[str, str]
+) -> None:
+    Path("notifier.toml").write_text(GOOD)
+    result = invoke(command, *arguments, **environment)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "notifier: 1 problem in missing.toml:\n  file: cannot be read: no such file or directory\n"
+    )
+
+
+# --------------------------------------------------------------------------- keygen and schema
+
+
+def test_keygen_prints_another_usable_secret_each_time() -> None:
+    printed = [invoke("keygen") for _ in range(3)]
+    assert [result.exit_code for result in printed] == [0, 0, 0]
+    secrets = {result.stdout.removesuffix("\n") for result in printed}
+    assert len(secrets) == 3
+    for secret in secrets:
+        assert len(decode_signing_secret(secret)) == 32
+        environment = {"ALLIUM_API_KEY": KEY, "WEBHOOK_URL": "https://h/", "WEBHOOK_SECRET": secret}
+        assert invoke("check", **environment).exit_code == 0
+
+
+def test_schema_prints_a_schema_that_tells_good_from_bad() -> None:
+    result = invoke("schema")
+    assert (result.exit_code, result.stderr) == (0, "")
+    schema = json.loads(result.stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    source: dict[str, Any] = {"api_key": "${ALLIUM_API_KEY}", "poll_every": "1m30s"}
+    validator.validate({"sources": [source]})
+    for bad in ({}, {"sources": [source | {"poll_every": 15}]}, {"sources": [source], "typo": 1}):
+        assert not validator.is_valid(bad)
+
+
+# ------------------------------------------------------------------------------------ once
+
+
+async def test_once_announces_what_changed_since_the_last_time(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    environment = environment_of(api, receiver)
+    api.answer = [job("j1", "transporting")]
+    first = await notifier("once", **environment)
+    assert (first.code, first.out) == (0, "")
+    assert receiver.requests == []
+
+    api.answer = [job("j1", "completed"), job("j2")]
+    assert (await notifier("once", **environment)).code == 0
+    assert sorted((event["type"], event["data"]["job_id"]) for event in receiver.events) == [
+        ("backfill.completed", "j1"),
+        ("backfill.staging", "j2"),
+    ]
+    for request, body in receiver.requests:
+        Verifier(WHSEC).verify(body, dict(request.headers))
+
+    assert (await notifier("once", **environment)).code == 0
+    assert len(receiver.requests) == 2
+    assert [request.headers["X-API-Key"] for request, _ in api.requests] == [KEY] * 3
+
+
+async def test_once_fails_when_the_key_is_refused(api: ScriptedServer, receiver: ScriptedServer) -> None:
+    api.answer = web.json_response({"message": f"bad key {KEY}"}, status=401)
+    done = await notifier("once", **environment_of(api, receiver))
+    assert done.code == 1
+    assert "the API key of source allium was refused (401)" in done.err
+
+
+async def test_once_fails_when_one_of_two_sources_does_and_sends_what_the_other_says(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    async with served(ScriptedServer()) as broken:
+        broken.answer = web.Response(status=503)
+        write_config(api, receiver, f'[[sources]]\nname = "b"\napi_key = "k"\nbase_url = "{broken.url}"')
+        api.answer = [job("j1")]
+        done = await notifier("once")
+    assert done.code == 1
+    assert "b: the API answered 503" in done.err
+    assert [event["type"] for event in receiver.events] == ["backfill.staging"]
+
+
+async def test_once_fails_when_the_receiver_does_and_the_next_one_sends_it_again(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    write_config(api, receiver)
+    api.answer = [job("j1")]
+    receiver.script = [
+        lambda request: web.Response(status=500, text=f"{request.url} {request.headers['Authorization']}")
+    ]
+    done = await notifier("once")
+    assert done.code == 1
+    assert "failed: answered 500: REDACTED REDACTED; next in" in done.err
+    assert len(receiver.requests) == 1
+
+    assert (await notifier("once")).code == 0
+    assert len(receiver.requests) == 2
+    assert len({request.headers["webhook-id"] for request, _ in receiver.requests}) == 1
+    assert receiver.requests[0][1] == receiver.requests[1][1]
+
+
+async def test_once_fails_when_it_takes_too_long(api: ScriptedServer, receiver: ScriptedServer) -> None:
+    api.answer = lambda _: asyncio.Event().wait()
+    done = await notifier("once", "--timeout", "1s", **environment_of(api, receiver))
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "notifier: not finished after 1s; what was not sent is sent by the next run\n"
+
+
+@pytest.fixture
+def held_state() -> Iterator[None]:
+    """Hold the state as a running daemon does."""
+    with Path("state.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.usefixtures("held_state")
+async def test_once_fails_while_another_process_holds_the_state(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    done = await notifier("once", **environment_of(api, receiver))
+    assert done.code == 1
+    assert done.err.startswith(f"notifier: the state {Path.cwd()}/state.db is in use by another notifier")
+    assert api.requests == []
+
+
+@pytest.fixture
+def damaged_state() -> None:
+    """Leave what a full disk leaves of a state."""
+    Path("state.db").touch()
+
+
+@pytest.mark.usefixtures("damaged_state")
+@pytest.mark.parametrize("command", ["run", "once"])
+async def test_a_damaged_state_is_refused_before_anything_is_polled(
+    api: ScriptedServer, receiver: ScriptedServer, command: str
+) -> None:
+    done = await notifier(command, **environment_of(api, receiver))
+    assert done.code == 1
+    assert done.err.startswith(f"notifier: the state {Path.cwd()}/state.db is damaged: it is empty.")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("command", ["run", "once"])
+async def test_a_state_without_its_directory_is_an_error(
+    api: ScriptedServer, receiver: ScriptedServer, command: str
+) -> None:
+    environment = environment_of(api, receiver) | {"NOTIFIER_STATE": "sqlite:///missing/state.db"}
+    done = await notifier(command, **environment)
+    assert done.code == 1
+    warning, error = done.err.splitlines()
+    assert warning == (
+        f"notifier: warning: the directory of the state, {Path.cwd()}/missing, does not exist yet"
+    )
+    assert error.startswith(f"notifier: the state {Path.cwd()}/missing/state.db cannot be opened")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("command", ["run", "once"])
+async def test_nothing_starts_on_a_bad_config(
+    api: ScriptedServer, receiver: ScriptedServer, tmp_path: Path, command: str
+) -> None:
+    write_config(api, receiver, "typo = 1")
+    done = await notifier(command)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "notifier: 1 problem in notifier.toml:\n  delivery.typo: unknown key\n"
+    assert api.requests == []
+    assert names_in(tmp_path) == ["notifier.toml"]
+
+
+async def test_an_interrupted_once_ends_without_a_traceback(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    api.answer = lambda _: asyncio.Event().wait()
+    process = await start("once", **environment_of(api, receiver))
+    await api.arrived(1)
+    process.send_signal(signal.SIGINT)
+    assert (await ended(process)).code not in (0, 2)
+
+
+LOG_AND_TARGET = """
+[log]
+level = "debug"
+format = "json"
+[targets.other]
+type = "webhook"
+url = "{url}"
+secret = "whsec_c2lnbmluZyBrZXkgdGhhdCBpcyBzZWNyZXQ="
+"""
+
+
+async def test_the_log_is_json_when_asked_for_and_holds_no_secret(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    write_config(api, receiver, LOG_AND_TARGET.format(url=f"{receiver.url}/other-path-that-is-secret"))
+    api.answer = [job("j1")]
+    receiver.answer = lambda request: web.Response(
+        status=401, text=f"{request.path} {request.headers.get('Authorization', WHSEC)}"
+    )
+    done = await notifier("once")
+    assert done.code == 1
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert all(line.keys() == {"time", "level", "logger", "message"} for line in lines)
+    assert {"info", "warning"} <= {line["level"] for line in lines}
+    assert sum("answered 401: REDACTED " in line["message"] for line in lines) == 2

@@ -1,0 +1,312 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.diff import Change, diff, event_id, event_type
+from notifier.listing import Element, Listing, ListingError, read_listing
+from notifier.model import Event, JobRecord
+from notifier.outbox import absorb
+from notifier.payload import read_payload
+from tests.servers import job
+
+_NOW = datetime(2026, 1, 31, 10, 30, 0, 123000, tzinfo=UTC)
+
+
+def _element(status: str, job_id: str = "j1", **fields: Any) -> Element:
+    (element,) = read_listing(json.dumps([job(job_id, status, **fields)]).encode()).elements
+    return element
+
+
+def _diff(
+    record: JobRecord | None,
+    element: Element,
+    *,
+    source_id: str = "s1",
+    announce: bool = True,
+    now: datetime = _NOW,
+) -> Change | None:
+    return diff(record, element, source="allium", source_id=source_id, announce=announce, now=now)
+
+
+def _stored(record: JobRecord | None, change: Change | None) -> JobRecord:
+    assert change is not None
+    after = absorb(
+        record, snapshot=change.snapshot, seq=change.seq, events=change.events, route=lambda _: ("ops",)
+    )
+    return msgspec.json.decode(msgspec.json.encode(after), type=JobRecord)
+
+
+def _record(*elements: Element, announce: bool = True) -> JobRecord:
+    record: JobRecord | None = None
+    for element in elements:
+        record = _stored(record, _diff(record, element, announce=announce))
+    assert record is not None
+    return record
+
+
+def _event(record: JobRecord | None, element: Element) -> Event:
+    change = _diff(record, element)
+    assert change is not None
+    (event,) = change.events
+    return event
+
+
+@pytest.mark.parametrize("status", ["staging", "transporting", "completed", "failed", "cancelled", "paused"])
+def test_a_baseline_is_stored_and_announces_nothing(status: str) -> None:
+    element = _element(status)
+    change = _diff(None, element, announce=False)
+    assert change is not None
+    assert (change.seq, change.events) == (0, ())
+    assert change.snapshot.status == status
+    assert (change.snapshot.first_seen, change.snapshot.status_since) == (_NOW, _NOW)
+    assert change.snapshot.element == element.raw
+
+
+def test_a_job_of_the_baseline_is_followed_from_then_on() -> None:
+    event = _event(_record(_element("transporting"), announce=False), _element("completed"))
+    assert (event.type, event.previous_status, event.seq) == ("backfill.completed", "transporting", 1)
+
+
+@pytest.mark.parametrize("status", ["staging", "transporting", "completed", "failed", "cancelled", "paused"])
+def test_the_first_sight_of_a_job_is_announced(status: str) -> None:
+    element = _element(status)
+    change = _diff(None, element)
+    assert change is not None
+    assert (change.snapshot.first_seen, change.snapshot.status_since) == (_NOW, _NOW)
+    (event,) = change.events
+    assert (event.type, event.status, event.previous_status) == (f"backfill.{status}", status, None)
+    assert (change.seq, event.seq, event.observed_at) == (1, 1, _NOW)
+
+
+@pytest.mark.parametrize(
+    ("previous", "status", "type_"),
+    [
+        ("staging", "transporting", "backfill.transporting"),
+        ("transporting", "completed", "backfill.completed"),
+        ("transporting", "failed", "backfill.failed"),
+        ("transporting", "cancelled", "backfill.cancelled"),
+        ("transporting", "canceled", "backfill.cancelled"),
+        ("staging", "completed", "backfill.completed"),
+        ("staging", "failed", "backfill.failed"),
+        ("failed", "staging", "backfill.staging"),
+        ("completed", "transporting", "backfill.transporting"),
+        ("cancelled", "failed", "backfill.failed"),
+        ("transporting", "paused", "backfill.paused"),
+        ("paused", "transporting", "backfill.transporting"),
+        ("transporting", "Transporting", "backfill.Transporting"),
+        ("transporting", "stalled", "backfill.status_stalled"),
+        ("stalled", "resumed", "backfill.status_resumed"),
+        ("transporting", "", "backfill."),
+    ],
+)
+def test_a_change_of_status_is_one_event(previous: str, status: str, type_: str) -> None:
+    record = _record(_element(previous))
+    later = _NOW + timedelta(hours=1)
+    change = _diff(record, _element(status), now=later)
+    assert change is not None
+    (event,) = change.events
+    listed = "cancelled" if status == "canceled" else status
+    assert (event.type, event.status, event.previous_status) == (type_, listed, previous)
+    assert (change.seq, event.seq) == (2, 2)
+    assert change.snapshot.status == listed
+    assert (change.snapshot.first_seen, change.snapshot.status_since) == (_NOW, later)
+
+
+@pytest.mark.parametrize(
+    ("status", "type_"),
+    [
+        ("progress", "backfill.status_progress"),
+        ("stalled", "backfill.status_stalled"),
+        ("resumed", "backfill.status_resumed"),
+        ("removed", "backfill.status_removed"),
+        ("Stalled", "backfill.Stalled"),
+        ("down", "backfill.down"),
+        ("staging", "backfill.staging"),
+    ],
+)
+def test_no_status_is_mistaken_for_an_event_of_another_kind(status: str, type_: str) -> None:
+    assert event_type(status) == type_
+
+
+@pytest.mark.parametrize("status", ["staging", "completed", "paused"])
+@pytest.mark.parametrize("announce", [True, False])
+def test_a_job_listed_as_before_is_no_change(status: str, announce: bool) -> None:
+    record = _record(_element(status))
+    assert _diff(record, _element(status), announce=announce, now=_NOW + timedelta(days=9)) is None
+
+
+def test_a_job_whose_url_has_credentials_is_no_change_when_listed_again() -> None:
+    element = _element("staging", destinations=[{"type": "nats", "url": "nats://user:hunter2@h:4222?t=1"}])
+    assert _diff(_record(element), element) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"chunks_left": 12}, {"job_name": None}, {"new_field": [1]}, {"error_message": "x"}]
+)
+def test_a_changed_field_is_stored_and_announces_nothing(fields: dict[str, Any]) -> None:
+    record = _record(_element("staging"), _element("transporting"))
+    element = _element("transporting", **fields)
+    change = _diff(record, element, now=_NOW + timedelta(hours=1))
+    assert change == Change(
+        snapshot=msgspec.structs.replace(record.snapshot, element=element.raw), seq=2, events=()
+    )
+
+
+def test_an_event_carries_the_payload_of_its_moment() -> None:
+    element = _element("failed", job_name="USDC", error_message="no space", time_created=None)
+    later = _NOW + timedelta(minutes=5)
+    change = _diff(_record(_element("transporting")), element, now=later)
+    assert change is not None
+    (event,) = change.events
+    assert event.summary == "USDC failed after 5m at 57.7 %: no space"
+    assert isinstance(event.payload, msgspec.Raw)
+    payload = read_payload(event.payload)
+    assert (payload["type"], payload["timestamp"]) == ("backfill.failed", "2026-01-31T10:35:00.123Z")
+    assert payload["data"] == {
+        "event_id": event.id,
+        "source": "allium",
+        "job_id": "j1",
+        "status": "failed",
+        "previous_status": "transporting",
+        "summary": event.summary,
+        "progress": {
+            "chunks_total": 1000,
+            "chunks_done": 577,
+            "percent": 57.7,
+            "chunks_per_minute": None,
+            "eta": None,
+        },
+        "job": json.loads(bytes(element.raw)),
+        "target": None,
+        "delivery_id": None,
+        "reason": None,
+        "test": False,
+    }
+
+
+def test_credentials_of_destinations_are_neither_stored_nor_sent() -> None:
+    urls = "nats://user:hunter2@h1:4222,nats://h2:4222?token=hunter2"
+    record = _record(_element("staging", destinations=[{"type": "nats", "url": urls}]))
+    assert b"hunter2" not in msgspec.json.encode(record)
+    assert b"nats://REDACTED@h1:4222" in msgspec.json.encode(record)
+
+
+def test_an_event_id_is_evt_and_32_hex_digits() -> None:
+    id_ = _event(None, _element("staging")).id
+    assert id_.startswith("evt_")
+    assert len(id_) == 36
+    assert int(id_[4:], 16) >= 0
+
+
+def test_a_change_detected_again_has_the_same_event_id() -> None:
+    record = _record(_element("staging"))
+    again = _diff(record, _element("failed", chunks_left=1), now=_NOW + timedelta(hours=1))
+    assert again is not None
+    assert again.events[0].id == _event(record, _element("failed")).id
+
+
+def test_event_ids_differ_in_whatever_makes_an_event_another_one() -> None:
+    facts: dict[str, Any] = {"type_": "t", "previous_status": "a", "status": "b", "seq": 2}
+    others: list[dict[str, Any]] = [
+        {"type_": "u"},
+        {"previous_status": None},
+        {"previous_status": "b"},
+        {"status": "a"},
+        {"seq": 3},
+    ]
+    ids = {event_id("s1", "j1", **(facts | other)) for other in [{}, *others]}
+    ids |= {event_id("s2", "j1", **facts), event_id("s1", "j2", **facts), event_id("s1j", "1", **facts)}
+    assert len(ids) == 9
+
+
+def test_a_wiped_state_never_reuses_an_event_id() -> None:
+    before, after = (_diff(None, _element("staging"), source_id=source_id) for source_id in ("s1", "s2"))
+    assert before is not None
+    assert after is not None
+    assert before.events[0].id != after.events[0].id
+
+
+def test_the_same_transition_a_second_time_is_another_event() -> None:
+    statuses = ["staging", "failed", "staging", "failed", "staging"]
+    record = _record(*map(_element, statuses))
+    assert [event.status for event in record.events] == statuses
+    assert len({event.id for event in record.events}) == 5
+
+
+_STATUSES = st.sampled_from(
+    ["staging", "transporting", "completed", "failed", "cancelled", "canceled", "paused", "stalled", ""]
+)
+_LISTINGS = st.lists(
+    st.dictionaries(st.sampled_from(["j1", "j2", "j3"]), st.tuples(_STATUSES, st.integers(0, 2))), max_size=8
+)
+
+
+@given(_LISTINGS, st.booleans())
+def test_what_is_announced_of_a_job_is_an_unbroken_chain(
+    listings: list[dict[str, tuple[str, int]]], baseline: bool
+) -> None:
+    records: dict[str, JobRecord] = {}
+    for number, statuses in enumerate(listings):
+        announce = number > 0 or not baseline
+        listing = _read(statuses)
+        for element in listing.elements:
+            before = records.get(element.job_id)
+            now = _NOW + timedelta(minutes=number)
+            change = _diff(before, element, announce=announce, now=now)
+            assert change == _diff(before, element, announce=announce, now=now)
+            later = _diff(before, element, announce=announce, now=now + timedelta(days=1))
+            if change is not None:
+                assert later is not None
+                assert [event.id for event in later.events] == [event.id for event in change.events]
+                records[element.job_id] = _stored(before, change)
+            assert _diff(records[element.job_id], element, now=now) is None
+            assert records[element.job_id].snapshot.status == element.status
+    for job_id, record in records.items():
+        previous = listings[0].get(job_id) if baseline else None
+        status = None if previous is None else _spelled(previous[0])
+        for seq, event in enumerate(record.events, 1):
+            assert (event.seq, event.previous_status) == (seq, status)
+            assert event.status != status
+            status = event.status
+        listed = [_spelled(statuses[job_id][0]) for statuses in listings if job_id in statuses]
+        assert status == listed[-1] == record.snapshot.status
+        assert record.seq == len(record.events) == len(record.deliveries)
+    ids = [event.id for record in records.values() for event in record.events]
+    assert len(set(ids)) == len(ids)
+
+
+def _read(statuses: dict[str, tuple[str, int]]) -> Listing:
+    elements = [job(job_id, status, chunks_left=left) for job_id, (status, left) in statuses.items()]
+    return read_listing(json.dumps(elements).encode())
+
+
+def _spelled(status: str) -> str:
+    return "cancelled" if status == "canceled" else status
+
+
+def test_whatever_depth_can_be_read_can_be_compared_and_stored() -> None:
+    with ThreadPoolExecutor(1) as thread:  # it has more of its stack left than whoever reads it later
+        shallow, deep = 1, 100_000
+        while deep - shallow > 1:
+            depth = (shallow + deep) // 2
+            try:
+                thread.submit(_nested, depth).result()
+                shallow = depth
+            except ListingError:
+                deep = depth
+        elements = [thread.submit(_nested, depth).result() for depth in range(shallow - 10, shallow + 1)]
+    assert shallow > 100
+    for element in elements:
+        assert _diff(_record(element), _element("failed")) is not None
+
+
+def _nested(depth: int) -> Element:
+    nested = b"[" * depth + b"]" * depth
+    (element,) = read_listing(b'[{"job_id":"j1","status":"staging","x":%b}]' % nested).elements
+    return element
