@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXPORT := $(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test check format bench lock clean
@@ -26,12 +27,13 @@ format: $(VENV)/.dev  ## format the code and mend what the linter can
 bench: $(VENV)/.dev  ## measure what the README promises
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-lock: $(VENV)/.dev  ## lock the newest versions of all dependencies
+lock: $(VENV)/.venv  ## lock the newest versions of all dependencies
 	$(PIP) install uv
-	rm -f uv.lock
+	rm -f uv.lock  # it names a registry on every line: it is not committed, and not needed
 	$(BIN)/uv lock --quiet --python $(BIN)/python
-	$(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate --no-default-groups --group build -o requirements/run.txt
-	$(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate --no-default-groups --group build --group dev -o requirements/dev.txt
+	$(EXPORT) --only-group build -o requirements/build.txt
+	$(EXPORT) --no-default-groups -o requirements/run.txt
+	$(EXPORT) --only-group dev -o requirements/dev.txt
 
 clean:  ## remove the virtual environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -42,9 +44,10 @@ $(VENV)/.venv:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/.venv
+$(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml $(VENV)/.venv
 	@echo "Installing …"
-	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --require-hashes -r requirements/build.txt
+	@$(PIP) install --require-hashes --no-build-isolation --use-pep517 -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

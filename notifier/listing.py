@@ -43,7 +43,7 @@ class ListingError(ValueError):
     """The body is not a whole JSON array: no observation."""
 
 
-class _Head(msgspec.Struct, gc=False):
+class _Head(msgspec.Struct, gc=False, omit_defaults=True):
     job_id: str
     status: str
     organization_id: str | None = None
@@ -65,6 +65,8 @@ def read_listing(body: bytes | bytearray) -> Listing:
             rejected += 1
             continue
         status = "cancelled" if head.status == "canceled" else head.status
+        if _is_too_deep(raw):
+            raw = msgspec.Raw(msgspec.json.encode(head))  # noqa: PLW2901 - its other fields count as absent
         elements[head.job_id] = Element(head.job_id, status, raw)
         if head.organization_id:
             organization_ids.add(head.organization_id)
@@ -88,13 +90,19 @@ def _split(body: bytes | bytearray) -> list[msgspec.Raw]:
 
 def _elements(body: bytes | bytearray) -> list[msgspec.Raw]:
     try:
-        elements = _ELEMENTS.decode(body)
-        for element in elements:
-            if len(element) > 2 * _SHALLOW and _brackets(bytes(element)) > _SHALLOW:
-                _ELEMENT.decode(b"[" * _SPARE_DEPTH + element + b"]" * _SPARE_DEPTH)
+        return _ELEMENTS.decode(body)
     except RecursionError as error:
         raise ListingError("the reply is nested too deeply") from error
-    return elements
+
+
+def _is_too_deep(element: msgspec.Raw) -> bool:
+    if len(element) <= 2 * _SHALLOW or _brackets(bytes(element)) <= _SHALLOW:
+        return False
+    try:
+        _ELEMENT.decode(b"[" * _SPARE_DEPTH + element + b"]" * _SPARE_DEPTH)
+    except RecursionError:
+        return True
+    return False
 
 
 def _brackets(element: bytes) -> int:

@@ -183,9 +183,9 @@ def test_an_id_or_status_that_cannot_be_text_is_still_one() -> None:
         (b"", "empty"),
         (b" \r\n\t", "empty"),
         (b"\xef\xbb\xbf", "not a JSON array"),
-        (b"<!doctype html><html></html>", "HTML"),
-        (b"\n  <html>", "HTML"),
-        ("\ufeff<html>ü".encode(), "HTML"),
+        (b"<!doctype html><html></html>", "HTML page, not JSON"),
+        (b"\n  <html>", "HTML page, not JSON"),
+        ("\ufeff<html>ü".encode(), "HTML page, not JSON"),
         (b'{"data": []}', "JSON object, not an array"),
         (b'\xef\xbb\xbf{"data": []}', "JSON object, not an array"),
         (b"{", "JSON object, not an array"),
@@ -212,7 +212,7 @@ def test_an_id_or_status_that_cannot_be_text_is_still_one() -> None:
     ],
 )
 def test_what_is_not_one_whole_array_is_no_listing(body: bytes, message: str) -> None:
-    with pytest.raises(ListingError, match=message):
+    with pytest.raises(ListingError, match=f"^the reply is .*{message}"):
         read_listing(body)
 
 
@@ -220,6 +220,14 @@ def test_what_is_not_one_whole_array_is_no_listing(body: bytes, message: str) ->
 def test_a_job_may_be_nested_as_deep_as_any_sensible_one(depth: int) -> None:
     odd = b'{"job_id": "a", "status": "staging", "x": %b}' % (b"[" * depth + b"]" * depth)
     assert _ids(read_listing(b"[%b, %b]" % (odd, _OTHER))) == ["a", "other"]
+
+
+def test_what_is_nested_deeper_than_can_be_stored_counts_as_absent() -> None:
+    nested = b"[" * 900 + b"]" * 900
+    odd = b'{"job_id": "a", "status": "staging", "organization_id": "o", "x": %b}' % nested
+    listing = read_listing(b"[%b, %b]" % (odd, _OTHER))
+    assert _ids(listing) == ["a", "other"]
+    assert bytes(listing.elements[0].raw) == b'{"job_id":"a","status":"staging","organization_id":"o"}'
 
 
 def test_a_message_about_a_reply_repeats_nothing_of_it() -> None:
