@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -45,30 +46,33 @@ async def run(settings: Settings) -> None:
     A second signal cuts them off at once. Raises StoreError when the state cannot be used.
     """
     return_large_blocks()
-    with _single_error():
-        async with _parts(settings, once=False) as parts:
+    with _single_error(), _signals() as (stop, hurry):
+        async with _parts(settings, once=False) as parts, asyncio.TaskGroup() as tasks:
             clock = Clock()
             for watcher in parts.watchers:
                 clock.repeat(watcher.name, watcher.observe)
-            try:
-                async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
-                    ticking = tasks.create_task(clock.run(), name="clock")
-                    lanes = [
-                        tasks.create_task(dispatcher.run(), name=f"lane {dispatcher.name}")
-                        for dispatcher in parts.dispatchers
-                    ]
-                    with _stop_signal(limit) as stopped:
-                        await stopped.wait()
-                        _log.info("stopping: no further polls, attempts under way may end")
-                        limit.reschedule(asyncio.get_running_loop().time() + STOP_WITHIN_SECONDS)
-                        ticking.cancel()
-                        for dispatcher in parts.dispatchers:
-                            dispatcher.stop()
-                        if lanes:
-                            await asyncio.wait(lanes)
-            except TimeoutError:
+            ticking = tasks.create_task(clock.run(), name="clock")
+            lanes = [tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in parts.dispatchers]
+            await stop.wait()
+            _log.info("stopping: no further polls, attempts under way may end")
+            ticking.cancel()
+            for dispatcher in parts.dispatchers:
+                dispatcher.stop()
+            if not await _all_end(lanes, hurry):
                 _log.warning("stopping: attempts were cut off; they are made again after the next start")
     _log.info("stopped")
+
+
+async def _all_end(lanes: list[asyncio.Task[None]], hurry: asyncio.Event) -> bool:
+    """Wait for the lanes to end, ten seconds at most or until told to hurry; return whether they did."""
+    hurried: asyncio.Future[Any] = asyncio.create_task(hurry.wait())
+    ended: asyncio.Future[Any] = asyncio.gather(*lanes, return_exceptions=True)
+    await asyncio.wait({hurried, ended}, timeout=STOP_WITHIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    all_ended = ended.done()
+    for waiting in (hurried, ended):
+        waiting.cancel()  # and with `ended` the lanes
+    await asyncio.gather(hurried, ended, *lanes, return_exceptions=True)
+    return all_ended
 
 
 async def run_once(settings: Settings, *, limit: timedelta) -> bool:
@@ -144,20 +148,18 @@ def _session() -> aiohttp.ClientSession:
 
 
 @contextlib.contextmanager
-def _stop_signal(limit: asyncio.Timeout) -> Iterator[asyncio.Event]:
-    """Yield what is set by the first SIGTERM or SIGINT; the second one ends the limit at once."""
+def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Yield what the first SIGTERM or SIGINT sets, and what the second one sets."""
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
 
-    def stop() -> None:
-        if stopped.is_set():
-            limit.reschedule(loop.time())
-        stopped.set()
+    def arrived() -> None:
+        (hurry if stop.is_set() else stop).set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, arrived)
     try:
-        yield stopped
+        yield stop, hurry
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
