@@ -120,13 +120,22 @@ def demo(
     seconds: Annotated[
         float | None, typer.Option(min=5.0, metavar="N", help="End after N seconds; else on Ctrl-C.")
     ] = None,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="P", help="Serve on this port of 127.0.0.1; 0: a free one."),
+    ] = 0,
 ) -> None:
     """Run the whole system here, with no account: simulated API, daemon, receiver."""
     import asyncio
+    import os
 
     from notifier.demo.show import run_demo
 
-    if not asyncio.run(run_demo(seconds)):
+    try:
+        good = asyncio.run(run_demo(seconds, port))
+    except OSError as error:
+        _fail(f"cannot serve on 127.0.0.1:{port}: {os.strerror(error.errno or 0).lower()}")
+    if not good:
         raise typer.Exit(EXIT_FAILED)
 
 

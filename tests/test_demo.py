@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 from datetime import UTC, datetime
 
@@ -89,3 +90,13 @@ async def test_ctrl_c_ends_the_demo_with_its_verdict() -> None:
         out, _ = await process.communicate()
     assert process.returncode == 0
     assert "Everything that happened was announced, in order, once." in out.decode()
+
+
+async def test_a_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await _demo("--seconds", "5", "--port", str(port))
+        async with asyncio.timeout(60):
+            _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode() == f"notifier: cannot serve on 127.0.0.1:{port}: address already in use\n"

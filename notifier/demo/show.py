@@ -34,14 +34,17 @@ _COLOURS = {
 Transitions = dict[str, list[tuple[str | None, str]]]
 
 
-async def run_demo(seconds: float | None) -> bool:
-    """Run until the time is over or Ctrl-C; return whether exactly what happened was announced."""
+async def run_demo(seconds: float | None, port: int) -> bool:
+    """Run until the time is over or Ctrl-C; return whether exactly what happened was announced.
+
+    Raises OSError when it cannot serve on the port.
+    """
     console = Console(highlight=False, soft_wrap=True)
     show = _Show(console)
     api_key, secret = f"demo-{secrets.token_hex(8)}", new_signing_secret()
     api = SimulatedAllium(api_key, _SEED)
     hooks = Receiver(secret, show.event)
-    async with _served(api, hooks) as url:
+    async with _served(api, hooks, port) as url:
         with tempfile.TemporaryDirectory(prefix="notifier-demo-") as directory:
             daemon = Daemon(Path(directory), show.log)
             show.opening(url, directory, seconds)
@@ -124,14 +127,14 @@ class _Show:
 
 
 @contextlib.asynccontextmanager
-async def _served(api: SimulatedAllium, hooks: Receiver) -> AsyncIterator[str]:
+async def _served(api: SimulatedAllium, hooks: Receiver, port: int) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get(allium.PATH, api.list_backfills)
     app.router.add_post(receiver.PATH, hooks.take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
