@@ -70,6 +70,8 @@ class Clock:
             self._running.add(task)
         try:
             wait = await self._actions[name]()
+        except asyncio.CancelledError:
+            pass  # only the end of `run` cancels; the scheduler would log it as an error of the action
         except Exception as error:  # noqa: BLE001 - the scheduler would swallow it; `run` raises it
             self._failure = self._failure or error
             self._failed.set()

@@ -63,6 +63,24 @@ async def test_a_signal_lets_attempts_under_way_end_and_nothing_is_sent_twice(
     assert len(receiver.requests) == 1
 
 
+async def test_a_signal_during_a_poll_ends_it_quietly(
+    tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    api.answer = hang
+    async with Daemon(write_config(tmp_path, api, receiver)) as daemon:
+        await api.arrived(1)
+        assert await daemon.ends(signal.SIGTERM, within=5) == 0
+        told = [line for line in daemon.lines if "warning" not in line]
+        assert [line.split(maxsplit=2)[2] for line in told] == [
+            "stopping: no further polls, attempts under way may end",
+            "stopped",
+        ]
+
+
 async def test_a_stop_waits_no_longer_than_ten_seconds_and_the_attempt_is_made_again(
     tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer
 ) -> None:
