@@ -156,12 +156,16 @@ def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     def arrived() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, arrived)
+    def hung_up() -> None:  # by itself it would end the process, and silence is what people rely on
+        _log.warning("SIGHUP: the config cannot be reloaded yet; restart to use a changed one")
+
+    handlers = {signal.SIGTERM: arrived, signal.SIGINT: arrived, signal.SIGHUP: hung_up}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield stop, hurry
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in handlers:
             loop.remove_signal_handler(number)
 
 
