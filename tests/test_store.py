@@ -258,7 +258,7 @@ from notifier.store.sqlite import SqliteStore
 
 store = SqliteStore(Path(sys.argv[1]))
 store.commit({"before": b"{}"})
-limit = Path(sys.argv[1] + "-wal").stat().st_size + 20_000
+limit = 400_000  # less than the log would need
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
     store.commit({f"k{row}": b'"%s"' % (b"x" * 1000) for row in range(700)})
@@ -270,6 +270,35 @@ except StoreError:
     print("refused")
 store.close()
 """
+
+
+_ALMOST_FULL = """
+import resource, sys
+from pathlib import Path
+from notifier.model import StoreError
+from notifier.store.sqlite import SqliteStore
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+try:
+    SqliteStore(Path(sys.argv[1]))
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_an_almost_full_disk_is_noticed_before_anything_is_sent(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    put(state, {"before": b"{}"})
+    done = subprocess.run(
+        [sys.executable, "-c", _ALMOST_FULL, str(state)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith(f"the state {state} cannot be used: ")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert read(state) == {"before": b"{}"}
 
 
 def test_a_disk_that_takes_no_more_is_an_error_and_nothing_half_is_kept(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ _Item = TypeVar("_Item")
 VERSION = 1
 _FORMAT = "backfill-notifier state"
 _META = "meta"
+_ROOM = "room"
+_ROOM_BYTES = 256 * 1024
 _TABLE = "records"
 _ROWS_PER_STATEMENT = 500
 _ANSWER_WITHIN_SECONDS = 60.0
@@ -67,11 +69,17 @@ class SqliteStore:
         except Exception as error:
             self._lock.close()
             raise _unusable(path, error) from error
+        try:
+            self._make_room()
+        except StoreError:
+            self.close()
+            raise
 
     def load(self) -> Iterator[tuple[str, bytes]]:
         """Yield every key with its document."""
         self._refuse_if_broken()
-        for key, value in self._ask(f'SELECT key, value FROM "{_TABLE}" WHERE key <> ?', (_META,)):  # noqa: S608
+        statement = f'SELECT key, value FROM "{_TABLE}" WHERE key NOT IN (?, ?)'  # noqa: S608
+        for key, value in self._ask(statement, (_META, _ROOM)):
             yield key, value.encode()
 
     def commit(self, documents: Mapping[str, bytes | None]) -> None:
@@ -98,6 +106,14 @@ class SqliteStore:
         else:
             self._dict.close()
         self._lock.close()
+
+    def _make_room(self) -> None:
+        """Make sure that the next outcomes will fit, in the file and in its log, before anything is sent.
+
+        On a disk with room for next to nothing each restart would else send what it cannot record.
+        """
+        self.commit({_ROOM: b"x" * _ROOM_BYTES})
+        self.commit({_ROOM: None})
 
     def _refuse_if_broken(self) -> None:
         if self._broken is not None:
