@@ -63,12 +63,14 @@ class State:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish the commits that were asked for and close the store."""
-        if self._broken is None:
-            await self.commit()
-        self._committer.cancel()
-        await asyncio.gather(self._committer, return_exceptions=True)
-        await self._in_thread(self._store.close)
-        self._thread.shutdown()
+        try:
+            if self._broken is None:
+                await self.commit()
+        finally:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+            await self._in_thread(self._store.close)
+            self._thread.shutdown()
 
     def source(self, name: str) -> SourceRecord | None:
         """Return what is stored about a source."""
@@ -159,7 +161,7 @@ class State:
                     source, _, job_id = name.partition("/")
                     _JOB.decode(document)
                     self._jobs[source][unquote(job_id)] = document
-            except msgspec.MsgspecError as error:
+            except ValueError as error:  # msgspec's own errors and those of UTF-8 are
                 raise StoreError(f"the state is damaged: its record {key} cannot be read: {error}") from error
         # A disk that cannot be written must be noticed before anything is sent, or each
         # restart would repeat what the last one sent and could not record.

@@ -1,6 +1,7 @@
 """The state over a real store, and over one that fails on command."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -102,7 +103,7 @@ async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> Non
         for outcome in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(outcome, StoreError)
         gate.fails = False
-        with pytest.raises(StoreError, match="the disk is full"):
+        with pytest.raises(StoreError, match="the disk is full"):  # noqa: PT012 - the leaving raises
             await state.commit(jobs={("s", "j"): counted})
         assert state.job(("s", "0")) is None
     assert gate.closed
@@ -112,7 +113,7 @@ async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> Non
 async def test_a_disk_that_cannot_be_written_is_noticed_before_anything_is_done() -> None:
     gate = Gate()
     gate.fails = True
-    with pytest.raises(StoreError, match="the disk is full"):
+    with pytest.raises(StoreError, match="the disk is full"):  # noqa: PT012 - the leaving raises
         async with State(lambda: gate):
             pytest.fail("entered")
     assert gate.closed
@@ -138,6 +139,32 @@ async def test_leaving_waits_for_what_was_asked() -> None:
         threading.Timer(0.05, gate.through.release, [5]).start()
     await asked
     assert "job/s/j" in gate.commits[-1]
+
+
+async def test_a_store_that_fails_at_the_end_is_closed_all_the_same() -> None:
+    gate = Gate()
+    with pytest.raises(StoreError, match="the disk is full"):  # noqa: PT012 - the leaving raises
+        async with State(lambda: gate) as state:
+            asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
+            await asyncio.sleep(0)
+            gate.fails = True
+            gate.through.release(5)
+    assert gate.closed
+    with pytest.raises(StoreError):
+        await asked
+
+
+async def test_bytes_that_are_no_text_are_a_damaged_state(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    async with State(partial(SqliteStore, path)) as state:
+        await state.commit(jobs={("s", "j"): counted})
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE records SET value = CAST(x'7bff7d' AS TEXT) WHERE key = 'job/s/j'")
+    connection.close()
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreError, match="damaged: its record job/s/j cannot be read"):
+            async with State(partial(SqliteStore, path)):
+                pytest.fail("entered")
 
 
 async def test_a_record_that_cannot_be_read_is_a_damaged_state(tmp_path: Path) -> None:

@@ -440,3 +440,12 @@ def test_a_url_with_a_user_leaves_no_room_for_another_authorization() -> None:
         WebhookSettings.model_validate(
             {"type": "webhook", "url": "https://user@h/", "headers": {"authorization": "Bearer secret"}}
         )
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip", b"deflate", b"unheard-of"])
+async def test_a_success_is_one_however_its_body_is_encoded(
+    session: aiohttp.ClientSession, encoding: bytes
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: 2\r\n\r\nok" % encoding
+    async with wired(head) as url:
+        await webhook(session, url).send(event())

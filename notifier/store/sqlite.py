@@ -78,9 +78,15 @@ class SqliteStore:
     def load(self) -> Iterator[tuple[str, bytes]]:
         """Yield every key with its document."""
         self._refuse_if_broken()
-        statement = f'SELECT key, value FROM "{_TABLE}" WHERE key NOT IN (?, ?)'  # noqa: S608
-        for key, value in self._ask(statement, (_META, _ROOM)):
-            yield key, value.encode()
+        # As bytes: text that is no UTF-8 would end sqlitedict's thread.
+        columns = "CAST(key AS BLOB), CAST(value AS BLOB)"
+        statement = f'SELECT {columns} FROM "{_TABLE}" WHERE key NOT IN (?, ?)'  # noqa: S608
+        try:
+            for key, value in self._ask(statement, (_META, _ROOM)):
+                yield key.decode(), value
+        except Exception as error:
+            self._broken = _damaged(self._path, _words(error))
+            raise self._broken from error
 
     def commit(self, documents: Mapping[str, bytes | None]) -> None:
         """Write or delete the documents: all of them are on the disk on return, or none is."""
@@ -101,7 +107,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Release the file; what is not committed is gone."""
-        if self._broken is not None:
+        if self._broken is not None or not self._dict.conn.is_alive():
             self._dict.conn.close(force=True)
         else:
             self._dict.close()

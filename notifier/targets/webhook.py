@@ -121,6 +121,7 @@ class Webhook:
             **self._headers,
             **webhook_headers(event.id, body, self._keys, self._now()),
             "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
         }
         try:
             async with self._session.post(
@@ -128,6 +129,7 @@ class Webhook:
                 data=io.BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
+                auto_decompress=False,  # what a 2xx carries must not make a failure of it
                 timeout=self._timeout,
                 ssl=self._tls,
                 proxy=self._proxy,
