@@ -103,7 +103,7 @@ async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> Non
         for outcome in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(outcome, StoreError)
         gate.fails = False
-        with pytest.raises(StoreError, match="the disk is full"):  # noqa: PT012 - the leaving raises
+        with pytest.raises(StoreError, match="the disk is full"):
             await state.commit(jobs={("s", "j"): counted})
         assert state.job(("s", "0")) is None
     assert gate.closed
@@ -113,7 +113,7 @@ async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> Non
 async def test_a_disk_that_cannot_be_written_is_noticed_before_anything_is_done() -> None:
     gate = Gate()
     gate.fails = True
-    with pytest.raises(StoreError, match="the disk is full"):  # noqa: PT012 - the leaving raises
+    with pytest.raises(StoreError, match="the disk is full"):
         async with State(lambda: gate):
             pytest.fail("entered")
     assert gate.closed

@@ -109,8 +109,8 @@ class _Show:
         if code != 0:
             faults.append(f"the daemon ended with exit code {code}; its last lines:")
             faults.extend(f"  {line}" for line in daemon.log)
-        if not hooks.events:
-            faults.append("nothing was announced at all")
+        if not api.polls:
+            faults.append("the daemon never polled")
         happened = sum(map(len, api.served.values()))
         repeated = f", {hooks.repeats} of them repeated" if hooks.repeats else ""
         self._console.print(
@@ -121,6 +121,8 @@ class _Show:
             self._console.print("What was announced is not what happened:", style="bold red")
             for fault in faults:
                 self._console.print(Text(f"  {fault}", "red"))
+        elif not happened:
+            self._console.print("It ended before anything happened.", style="yellow")
         else:
             self._console.print("Everything that happened was announced, in order, once.", style="bold green")
         return not faults
