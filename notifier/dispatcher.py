@@ -120,7 +120,7 @@ class Dispatcher:
         return None
 
     def _find(self, waiting: Waiting) -> tuple[Event, Delivery]:
-        record = self._state.job(waiting.job)
+        record = self._state.records.job(waiting.job)
         if record is None:
             raise LookupError(f"no record of the job of delivery {waiting.delivery_id}")
         delivery = next(d for d in record.deliveries if d.id == waiting.delivery_id)

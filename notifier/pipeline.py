@@ -37,7 +37,7 @@ class Pipeline:
         What it owes to a target, or for a source, that is no longer configured becomes dead.
         """
         lost: dict[JobKey, Callable[[JobRecord | None], JobRecord]] = {}
-        for key, record in self._state.jobs():
+        for key, record in self._state.records.jobs():
             targets = self._dispatchers if key[0] in sources else ()
             for delivery in pending(record):
                 if delivery.target in targets:

@@ -1,16 +1,15 @@
 """What is known about every source and job: read from memory, written to the store first."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import quote, unquote
 
 import msgspec
 
-from notifier.model import JobKey, JobRecord, SourceRecord, Store, StoreError, utc_now
+from notifier.model import JobKey, JobRecord, SourceRecord, Store, utc_now
+from notifier.records import Records, decode_job, job_key, source_key
 from notifier.turn import Turn
 
 JobUpdate = Callable[[JobRecord | None], JobRecord]
@@ -18,8 +17,6 @@ SourceUpdate = Callable[[SourceRecord | None], SourceRecord]
 
 _Result = TypeVar("_Result")
 
-_JOB = msgspec.json.Decoder(JobRecord)
-_SOURCE = msgspec.json.Decoder(SourceRecord)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,7 +27,7 @@ class _Request(msgspec.Struct):
 
 
 class State:
-    """All records, in memory as their stored bytes.
+    """The records and their commits.
 
     Entered as a context it loads the store; leaving it commits what was asked for and closes the store.
     """
@@ -38,8 +35,7 @@ class State:
     def __init__(self, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._sources: dict[str, SourceRecord] = {}
-        self._jobs: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self.records = Records()
         self._requests: list[_Request] = []
         self._asked = asyncio.Event()
         self._broken: Exception | None = None
@@ -71,26 +67,6 @@ class State:
             await asyncio.gather(self._committer, return_exceptions=True)
             await self._in_thread(self._store.close)
             self._thread.shutdown()
-
-    def source(self, name: str) -> SourceRecord | None:
-        """Return what is stored about a source."""
-        return self._sources.get(name)
-
-    def sources(self) -> Mapping[str, SourceRecord]:
-        """Return what is stored about all sources, by name."""
-        return self._sources
-
-    def job(self, key: JobKey) -> JobRecord | None:
-        """Return what is stored about a job."""
-        source, job_id = key
-        document = self._jobs[source].get(job_id)
-        return None if document is None else _JOB.decode(document)
-
-    def jobs(self) -> Iterator[tuple[JobKey, JobRecord]]:
-        """Yield all jobs with what is stored about them."""
-        for source, documents in list(self._jobs.items()):
-            for job_id, document in list(documents.items()):
-                yield (source, job_id), _JOB.decode(document)
 
     async def commit(
         self,
@@ -136,37 +112,22 @@ class State:
         turn = Turn()
         for request in batch:
             for name, update_source in request.sources.items():
-                sources[name] = update_source(sources.get(name) or self.source(name))
+                sources[name] = update_source(sources.get(name) or self.records.source(name))
             for key, update_job in request.jobs.items():
                 await turn.pass_on()
-                jobs[key] = _encode(update_job(_JOB.decode(jobs[key]) if key in jobs else self.job(key)))
-        documents: dict[str, bytes | None] = {_job_key(key): document for key, document in jobs.items()}
-        documents.update({f"source/{name}": _encode(record) for name, record in sources.items()})
+                old = decode_job(jobs[key]) if key in jobs else self.records.job(key)
+                jobs[key] = _encode(update_job(old))
+        documents: dict[str, bytes | None] = {job_key(key): document for key, document in jobs.items()}
+        documents.update({source_key(name): _encode(record) for name, record in sources.items()})
         if documents:
             await self._in_thread(lambda: self._store.commit(documents))
-        self._sources.update(sources)
-        for (source, job_id), document in jobs.items():
-            self._jobs[source][job_id] = document
+        self.records.put(sources, jobs)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _load(self) -> None:
-        for key, document in self._store.load():
-            kind, _, name = key.partition("/")
-            try:
-                if kind == "source":
-                    self._sources[name] = _SOURCE.decode(document)
-                elif kind == "job":
-                    source, _, job_id = name.partition("/")
-                    _JOB.decode(document)
-                    self._jobs[source][unquote(job_id)] = document
-            except ValueError as error:  # msgspec's own errors and those of UTF-8 are
-                raise StoreError(f"the state is damaged: its record {key} cannot be read: {error}") from error
+        self.records.load(self._store.load())
         # A disk that cannot be written must be noticed before anything is sent, or each
         # restart would repeat what the last one sent and could not record.
         self._store.commit({"start": _encode({"at": utc_now()})})
-
-
-def _job_key(key: JobKey) -> str:
-    return f"job/{key[0]}/{quote(key[1], safe='')}"

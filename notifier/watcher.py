@@ -77,7 +77,7 @@ class Watcher:
 
     async def _take_in(self, listing: Listing) -> None:
         now = self._now()
-        stored = self._state.source(self.name)
+        stored = self._state.records.source(self.name)
         record = _of_one_organization(stored or SourceRecord(id=uuid4().hex, baseline_at=now), listing)
         announce = stored is not None or self._announce_first
         changes, digests = await self._compare(listing, record.id, announce=announce, now=now)
@@ -104,7 +104,7 @@ class Watcher:
                 continue
             digests[element.job_id] = digest
             change = diff(
-                self._state.job((self.name, element.job_id)),
+                self._state.records.job((self.name, element.job_id)),
                 element,
                 source=self.name,
                 source_id=source_id,

@@ -89,7 +89,7 @@ class Bench:
         return ids
 
     def states(self, job_id: str) -> list[tuple[DeliveryState, int]]:
-        record = self.state.job(("s", job_id))
+        record = self.state.records.job(("s", job_id))
         assert record is not None
         return [(delivery.state, delivery.attempts) for delivery in record.deliveries]
 

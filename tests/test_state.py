@@ -60,13 +60,13 @@ async def test_records_are_there_again_whatever_the_job_is_called(tmp_path: Path
     async with State(store) as state:
         await state.commit(jobs={("s1", job_id): counted}, sources={"s1": lambda _: source})
         await state.commit(jobs={("s1", job_id): counted})
-        assert state.job(("s1", job_id)) == record(1)
+        assert state.records.job(("s1", job_id)) == record(1)
     async with State(store) as state:
-        assert state.job(("s1", job_id)) == record(1)
-        assert state.source("s1") == source
-        assert state.source("s2") is None
-        assert state.job(("s2", job_id)) is None
-        assert list(state.jobs()) == [(("s1", job_id), record(1))]
+        assert state.records.job(("s1", job_id)) == record(1)
+        assert state.records.source("s1") == source
+        assert state.records.source("s2") is None
+        assert state.records.job(("s2", job_id)) is None
+        assert list(state.records.jobs()) == [(("s1", job_id), record(1))]
 
 
 async def test_memory_says_only_what_is_durable() -> None:
@@ -75,10 +75,10 @@ async def test_memory_says_only_what_is_durable() -> None:
         asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert state.job(("s", "j")) is None
+        assert state.records.job(("s", "j")) is None
         gate.through.release()
         await asked
-        assert state.job(("s", "j")) == record(0)
+        assert state.records.job(("s", "j")) == record(0)
 
 
 async def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
@@ -90,7 +90,7 @@ async def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
         await asyncio.sleep(0)
         gate.through.release(2)
         await asyncio.gather(first, *later)
-        assert state.job(("s", "same")) == record(9)
+        assert state.records.job(("s", "same")) == record(9)
     assert [sorted(commit) for commit in gate.commits] == [["start"], ["job/s/first"], ["job/s/same"]]
 
 
@@ -105,7 +105,7 @@ async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> Non
         gate.fails = False
         with pytest.raises(StoreError, match="the disk is full"):
             await state.commit(jobs={("s", "j"): counted})
-        assert state.job(("s", "0")) is None
+        assert state.records.job(("s", "0")) is None
     assert gate.closed
     assert [sorted(commit) for commit in gate.commits] == [["start"]]
 
@@ -128,7 +128,7 @@ async def test_an_asker_that_is_cancelled_takes_nothing_back() -> None:
         gate.through.release(5)
         await state.commit(jobs={("s", "other"): counted})
         assert asked.cancelled()
-        assert state.job(("s", "j")) == record(0)
+        assert state.records.job(("s", "j")) == record(0)
 
 
 async def test_leaving_waits_for_what_was_asked() -> None:

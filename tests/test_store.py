@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from notifier.model import StoreError
-from notifier.store.sqlite import VERSION, SqliteStore
+from notifier.store.file import VERSION
+from notifier.store.sqlite import SqliteStore
 
 
 def put(path: Path, documents: dict[str, bytes | None]) -> None:

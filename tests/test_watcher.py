@@ -117,7 +117,7 @@ async def test_events_are_durable_before_they_are_passed_on(api: ScriptedServer,
         await watched.observe()
         api.answer = [job("j", "staging")]
         await watched.observe()
-        record = watched.state.job(("allium", "j"))
+        record = watched.state.records.job(("allium", "j"))
         assert record is not None
         [delivery] = record.deliveries
         [event] = record.events
@@ -179,7 +179,7 @@ async def test_a_failed_first_poll_is_no_baseline(api: ScriptedServer, path: Pat
     api.answer = web.Response(status=503)
     async with watching(api, path) as watched:
         await watched.observe()
-        assert watched.state.source("allium") is None
+        assert watched.state.records.source("allium") is None
         api.answer = [job("j", "completed")]
         await watched.observe()
         assert watched.announced() == []
@@ -243,7 +243,7 @@ async def test_progress_is_stored_and_announces_nothing(api: ScriptedServer, pat
         for left in (900, 500, 1):
             api.answer = [job("j", "transporting", chunks_left=left)]
             await watched.observe()
-            record = watched.state.job(("allium", "j"))
+            record = watched.state.records.job(("allium", "j"))
             assert record is not None
             assert msgspec.json.decode(record.snapshot.element)["chunks_left"] == left
         assert watched.announced() == []
@@ -258,7 +258,7 @@ async def test_the_key_of_another_organisation_touches_nothing(
         api.answer = [job("x", "failed", organization_id="other")]
         assert await watched.observe() == IDLE
         assert watched.announced() == []
-        assert watched.state.job(("allium", "x")) is None
+        assert watched.state.records.job(("allium", "x")) is None
         api.answer = [job("j", "completed")]
         await watched.observe()
         assert watched.announced() == [("staging", "completed")]

@@ -1,0 +1,76 @@
+"""All records of a state, in memory as their stored bytes."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from notifier.model import JobKey, JobRecord, SourceRecord, StoreError
+
+_JOB = msgspec.json.Decoder(JobRecord)
+_SOURCE = msgspec.json.Decoder(SourceRecord)
+
+
+class Records:
+    """What is known about every source and job; decoded when asked for."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, SourceRecord] = {}
+        self._jobs: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+
+    def load(self, documents: Iterable[tuple[str, bytes]]) -> None:
+        """Take in stored documents. Raises StoreError when one cannot be read."""
+        for key, document in documents:
+            kind, _, name = key.partition("/")
+            try:
+                if kind == "source":
+                    self._sources[name] = _SOURCE.decode(document)
+                elif kind == "job":
+                    source, _, job_id = name.partition("/")
+                    _JOB.decode(document)
+                    self._jobs[source][unquote(job_id)] = document
+            except ValueError as error:  # msgspec's own errors and those of UTF-8 are
+                raise StoreError(f"the state is damaged: its record {key} cannot be read: {error}") from error
+
+    def put(self, sources: Mapping[str, SourceRecord], jobs: Mapping[JobKey, bytes]) -> None:
+        """Replace records; those of jobs by their documents."""
+        self._sources.update(sources)
+        for (source, job_id), document in jobs.items():
+            self._jobs[source][job_id] = document
+
+    def source(self, name: str) -> SourceRecord | None:
+        """Return what is known about a source."""
+        return self._sources.get(name)
+
+    def sources(self) -> Mapping[str, SourceRecord]:
+        """Return what is known about all sources, by name."""
+        return self._sources
+
+    def job(self, key: JobKey) -> JobRecord | None:
+        """Return what is known about a job."""
+        source, job_id = key
+        document = self._jobs[source].get(job_id)
+        return None if document is None else decode_job(document)
+
+    def jobs(self) -> Iterator[tuple[JobKey, JobRecord]]:
+        """Yield all jobs, as they are now, with what is known about them."""
+        now = [(source, list(documents.items())) for source, documents in list(self._jobs.items())]
+        for source, documents in now:
+            for job_id, document in documents:
+                yield (source, job_id), decode_job(document)
+
+
+def decode_job(document: bytes) -> JobRecord:
+    """Return the record that a document holds."""
+    return _JOB.decode(document)
+
+
+def job_key(key: JobKey) -> str:
+    """Return the key of a job's document in the store."""
+    return f"job/{key[0]}/{quote(key[1], safe='')}"
+
+
+def source_key(name: str) -> str:
+    """Return the key of a source's document in the store."""
+    return f"source/{name}"
