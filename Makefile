@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPORT := $(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench lock clean
+.PHONY: demo test check format bench reference picture lock clean
 
 demo: $(VENV)/.run  ## the whole system on this machine: make demo ARGS="--seconds 20"
 	@$(BIN)/notifier demo $(ARGS)
@@ -26,6 +26,13 @@ format: $(VENV)/.dev  ## format the code and mend what the linter can
 
 bench: $(VENV)/.dev  ## measure what the README promises
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+reference: $(VENV)/.dev  ## write docs/configuration.md and config/notifier.schema.json anew
+	$(BIN)/notifier schema > config/notifier.schema.json
+	$(BIN)/python docs/reference.py
+
+picture: $(VENV)/.dev  ## draw the messages in docs/ anew; needs chromium and the fonts Lato and Noto Color Emoji
+	$(BIN)/python docs/picture.py
 
 lock: $(VENV)/.venv  ## lock the newest versions of all dependencies
 	$(PIP) install uv

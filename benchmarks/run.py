@@ -170,7 +170,7 @@ async def _watched(jobs: int, changed: int) -> AsyncIterator[tuple[Watcher, str,
                     poll_idle_every=settings.sources[0].poll_idle_every,
                 ),
                 announce_first=False,
-                route=partial(route, targets=("ops",)),
+                route=partial(route, routes=(), targets=("ops",)),
                 passed_on=lambda *_: None,
             )
             await watcher.observe()

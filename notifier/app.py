@@ -7,26 +7,28 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 
+from notifier.assembly import make_source, make_targets, open_session
 from notifier.clock import Clock
 from notifier.dispatcher import Dispatcher
 from notifier.lanes import RetryPolicy
 from notifier.memory import return_large_blocks
-from notifier.model import StoreError
+from notifier.model import StoreError, utc_now
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
+from notifier.records import Records
 from notifier.route import route
 from notifier.settings import Settings
-from notifier.source import AlliumSource, SourceSettings
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
-from notifier.targets.webhook import Webhook
-from notifier.transport import tls_context
+from notifier.unix import socket_path
 from notifier.watcher import Watcher
+from notifier.web.api import Daemon, make_application
+from notifier.web.socket import served_beside
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ STOP_WITHIN_SECONDS = 10.0
 class Parts(msgspec.Struct, frozen=True):
     """What a process works with."""
 
+    records: Records
     watchers: list[Watcher]
     dispatchers: list[Dispatcher]
 
@@ -47,7 +50,11 @@ async def run(settings: Settings) -> None:
     """
     return_large_blocks()
     with _single_error(), _signals() as (stop, hurry):
-        async with _parts(settings, once=False) as parts, asyncio.TaskGroup() as tasks:
+        async with (
+            _parts(settings, once=False) as parts,
+            _answering(parts, settings.store.path),
+            asyncio.TaskGroup() as tasks,
+        ):
             clock = Clock()
             for watcher in parts.watchers:
                 clock.repeat(watcher.name, watcher.observe)
@@ -88,7 +95,7 @@ async def run_once(settings: Settings, *, limit: timedelta) -> bool:
             async with asyncio.TaskGroup() as lanes:
                 for dispatcher in parts.dispatchers:
                     lanes.create_task(dispatcher.run())
-            failures = [watcher.failures for watcher in parts.watchers]
+            failures = [watcher.report.failures for watcher in parts.watchers]
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
             return not any(failures)
 
@@ -97,8 +104,8 @@ async def run_once(settings: Settings, *, limit: timedelta) -> bool:
 async def _parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
     async with (
         State(partial(SqliteStore, settings.store.path)) as state,
-        _session() as source_session,
-        _session() as target_session,
+        open_session() as source_session,
+        open_session() as target_session,
     ):
         retry = RetryPolicy(
             first_retry=settings.delivery.first_retry,
@@ -106,45 +113,42 @@ async def _parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
             give_up_after=settings.delivery.give_up_after,
         )
         dispatchers = {
-            name: Dispatcher(
-                Webhook(name, target, session=target_session, tls=tls_context(target.ca_file)),
-                state=state,
-                retry=retry,
-                once=once,
-            )
-            for name, target in settings.targets.items()
+            name: Dispatcher(target, state=state, retry=retry, once=once)
+            for name, target in make_targets(settings, target_session).items()
         }
         pipeline = Pipeline(state, dispatchers)
         watchers = [
-            _watcher(source, state, pipeline, tuple(dispatchers), source_session)
+            Watcher(
+                make_source(source, source_session),
+                state=state,
+                pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
+                announce_first=source.first_poll == "announce",
+                route=partial(route, routes=settings.routes, targets=tuple(dispatchers)),
+                passed_on=pipeline.pass_on,
+            )
             for source in settings.sources
         ]
         await pipeline.resume([watcher.name for watcher in watchers])
-        yield Parts(watchers, list(dispatchers.values()))
+        yield Parts(state.records, watchers, list(dispatchers.values()))
 
 
-def _watcher(
-    source: SourceSettings,
-    state: State,
-    pipeline: Pipeline,
-    targets: tuple[str, ...],
-    session: aiohttp.ClientSession,
-) -> Watcher:
-    return Watcher(
-        AlliumSource(source, session=session, tls=tls_context(source.ca_file)),
-        state=state,
-        pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
-        announce_first=source.first_poll == "announce",
-        route=partial(route, targets=targets),
-        passed_on=pipeline.pass_on,
+@contextlib.asynccontextmanager
+async def _answering(parts: Parts, state_path: Path) -> AsyncIterator[None]:
+    """Answer commands for as long as the context lasts; polls and deliveries do not depend on it."""
+    daemon = Daemon(
+        records=parts.records,
+        targets=[dispatcher.name for dispatcher in parts.dispatchers],
+        polls=lambda: {watcher.name: watcher.report for watcher in parts.watchers},
+        state_path=state_path,
+        started_at=utc_now(),
     )
-
-
-def _session() -> aiohttp.ClientSession:
-    # Each lane bounds its own concurrency; one pool's bound would let a stuck target delay the others.
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-    )
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(served_beside(state_path, make_application(daemon)))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            _log.warning("commands cannot reach this daemon: %s: %s", socket_path(state_path), reason)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,18 +1,19 @@
 """The config file and the environment, read into settings; every problem is told at once."""
 
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from stat import S_ISDIR
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from notifier.caution import cautions
+from notifier.coherence import check_coherence
 from notifier.environment import from_environment, interpolated, override
 from notifier.problem import ConfigError, Problem, Where, in_words, os_words, spell
-from notifier.settings import Settings
+from notifier.settings import Settings, StoreSettings
 from notifier.transport import tls_context
+from notifier.twins import fill_from_files, tables_with_files
 
 USUAL_PLACES = (Path("notifier.toml"), Path("/etc/notifier/notifier.toml"))
 
@@ -31,7 +32,7 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
     The file is `path`, else `$NOTIFIER_CONFIG`, else the first of the usual places that exists.
     Raises ConfigError, which names every problem there is.
     """
-    environment = {name: value for name, value in environment.items() if value or name == "NOTIFIER_LISTEN"}
+    environment = _set(environment)
     file = _find(path, environment)
     problems: list[Problem] = []
     unknown: set[Where] = set()
@@ -41,17 +42,62 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
         data = interpolated(_read_toml(file), (), environment, problems, unknown)
     else:
         origin = "the environment"
-        data, names = from_environment(environment, problems)
+        data, names = from_environment(environment)
     override(data, names, environment)
-    _fill_from_files(data, names, problems, unknown)
-    _check_targets(data, problems, unknown)
-    _check_sources(data, problems)
+    fill_from_files(data, names, problems, unknown)
+    check_coherence(data, names, problems, unknown)
     settings = _validated(data, names, problems, unknown)
-    if settings is not None:
-        problems.extend(_unusable_files(settings))
+    problems.extend(_unusable_files(data, unknown))
     if settings is None or problems:
         raise ConfigError(origin, problems)
-    return Config(settings, origin, list(_warnings(settings)))
+    return Config(settings, origin, list(cautions(settings)))
+
+
+def load_store(path: Path | None, environment: Mapping[str, str]) -> StoreSettings:
+    """Return where the state is, of the config that `load_config` would read.
+
+    A command that only looks needs no more, and its user often lacks the daemon's secrets.
+    Raises ConfigError.
+    """
+    environment = _set(environment)
+    file = _find(path, environment)
+    problems: list[Problem] = []
+    unknown: set[Where] = set()
+    names: dict[Where, str] = {}
+    data = {} if file is None else _read_toml(file)
+    data = interpolated({"store": data.get("store", {})}, (), environment, problems, unknown)
+    override(data, names, environment)
+    try:
+        settings = StoreSettings.model_validate(data["store"])
+    except ValidationError as error:
+        problems.extend(_problems(error, names, unknown, ("store",)))
+        settings = None
+    if settings is None or problems:
+        raise ConfigError("the environment" if file is None else str(file), problems)
+    return settings
+
+
+def read_names(path: Path | None, environment: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of the `targets` and `sources` as far as they can be read, for completion."""
+    environment = _set(environment)
+    file = _find(path, environment)
+    try:
+        data = from_environment(environment)[0] if file is None else _read_toml(file)
+    except ConfigError:
+        data = {}
+    sources, targets = data.get("sources"), data.get("targets")
+    return {
+        "sources": [
+            str(source.get("name", "allium"))
+            for source in (sources if isinstance(sources, list) else ())
+            if isinstance(source, dict)
+        ],
+        "targets": list(targets) if isinstance(targets, dict) else [],
+    }
+
+
+def _set(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value or name == "NOTIFIER_LISTEN"}
 
 
 def _find(path: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -83,100 +129,26 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(str(file), [Problem("file", f"is not valid TOML: {error}")]) from error
 
 
-_SECRET_KEYS = ("api_key", "url", "secret", "token")
-
-
-def _fill_from_files(
-    data: dict[str, Any], names: Mapping[Where, str], problems: list[Problem], unknown: set[Where]
-) -> None:
-    """Put the content of each `x_file` in the place of the secret key `x`."""
-    for where, section in _sections(data):
-        for key in _SECRET_KEYS:
-            file = section.get(f"{key}_file")
-            if not isinstance(file, str) or (*where, f"{key}_file") in unknown:
-                unknown.update([(*where, key)] if f"{key}_file" in section else [])
-                continue
-            label = names.get((*where, f"{key}_file"), spell((*where, f"{key}_file")))
-            if key in section:
-                problems.append(
-                    Problem(label, f"is set beside {names.get((*where, key), key)}; keep one of them")
-                )
-                continue
-            unknown.add((*where, key))
-            try:
-                content = Path(file).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                problems.append(Problem(label, f"{_name_of(file)} cannot be read: {os_words(error)}"))
-            except UnicodeDecodeError:
-                problems.append(Problem(label, f"{file} is not UTF-8 text"))
-            else:
-                if content:
-                    section[key] = content
-                    unknown.discard((*where, key))
-                else:
-                    problems.append(Problem(label, f"{file} is empty"))
-
-
-def _name_of(file: str) -> str:
-    """Return the path for a message, unless it may be the secret itself, written where its file belongs.
-
-    Unlike `Path.is_dir`, `os.path.isdir` never raises, whatever the text.
-    """
-    directory = Path(file).parent
-    return file if directory != Path() and os.path.isdir(directory) else "the file it names"  # noqa: PTH112
-
-
-def _sections(data: Mapping[str, Any]) -> Iterator[tuple[Where, dict[str, Any]]]:
-    sources, targets = data.get("sources"), data.get("targets")
-    for number, source in enumerate(sources if isinstance(sources, list) else []):
-        if isinstance(source, dict):
-            yield ("sources", number), source
-    for name, target in (targets if isinstance(targets, dict) else {}).items():
-        if isinstance(target, dict):
-            yield ("targets", name), target
-    if isinstance(data.get("web"), dict):
-        yield ("web",), data["web"]
-
-
-def _check_targets(data: Mapping[str, Any], problems: list[Problem], unknown: set[Where]) -> None:
-    targets = data.get("targets")
-    for name, target in (targets if isinstance(targets, dict) else {}).items():
-        kind = target.get("type") if isinstance(target, dict) else None
-        where: Where = ("targets", name, "type")
-        if kind in ("slack", "apprise"):
-            problems.append(Problem(spell(where), f'"{kind}" is not available yet; "webhook" is'))
-            unknown.add(where[:2])
-        elif isinstance(kind, str) and kind != "webhook" and where not in unknown:
-            problems.append(Problem(spell(where), f'"{kind}" is no kind of target; use "webhook"'))
-            unknown.add(where[:2])
-
-
-def _check_sources(data: Mapping[str, Any], problems: list[Problem]) -> None:
-    sources = data.get("sources")
-    seen: dict[str, int] = {}
-    for number, source in enumerate(sources if isinstance(sources, list) else []):
-        name = source.get("name", "allium") if isinstance(source, dict) else None
-        if not isinstance(name, str):
-            continue
-        if name in seen:
-            where = spell(("sources", number, "name"))
-            problems.append(
-                Problem(where, f'"{name}" is also the name of sources[{seen[name]}]; names are unique')
-            )
-        seen.setdefault(name, number)
-
-
 def _validated(
     data: dict[str, Any], names: Mapping[Where, str], problems: list[Problem], unknown: set[Where]
 ) -> Settings | None:
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_input=False):
-            where = tuple(step for step in detail["loc"] if step != "[key]")
-            if not any(_concerns(where, known) for known in unknown):
-                problems.append(Problem(names.get(where, spell(where)), in_words(detail, where, names)))
+        problems.extend(_problems(error, names, unknown))
         return None
+
+
+def _problems(
+    error: ValidationError, names: Mapping[Where, str], unknown: set[Where], within: Where = ()
+) -> Iterator[Problem]:
+    for detail in error.errors(include_url=False, include_input=False):
+        where = (*within, *(step for step in detail["loc"] if step != "[key]"))
+        kind = str(where[2]) if where[0] == "targets" and len(where) > 2 else ""
+        if kind:
+            where = (*where[:2], *where[3:])  # pydantic names the kind of target that it tried
+        if not any(_concerns(where, known) for known in unknown):
+            yield Problem(names.get(where, spell(where)), in_words(detail, where, names, kind))
 
 
 def _concerns(where: Where, known: Where) -> bool:
@@ -184,29 +156,12 @@ def _concerns(where: Where, known: Where) -> bool:
     return where[: len(known)] == known or (where == known[:-1] and isinstance(known[-1], int))
 
 
-def _unusable_files(settings: Settings) -> Iterator[Problem]:
-    files = [(spell(("sources", n, "ca_file")), s.ca_file) for n, s in enumerate(settings.sources)]
-    files += [(spell(("targets", n, "ca_file")), t.ca_file) for n, t in settings.targets.items()]
-    for where, file in files:
+def _unusable_files(data: Mapping[str, Any], unknown: set[Where]) -> Iterator[Problem]:
+    for table_where, table in tables_with_files(data):
+        file, where = table.get("ca_file"), (*table_where, "ca_file")
+        if not isinstance(file, str) or any(_concerns(where, known) for known in unknown):
+            continue
         try:
             tls_context(file)
         except OSError as error:
-            yield Problem(where, f"{file} cannot be used as certificates: {os_words(error)}")
-
-
-def _warnings(settings: Settings) -> Iterator[str]:
-    if not settings.targets:
-        yield "there is no target: nobody would hear of any event"
-    for source in settings.sources:
-        if source.poll_every.total_seconds() < 1 or source.poll_idle_every.total_seconds() < 1:
-            yield f"{source.name}: polls more often than once a second; the API asks for at most one a second"
-    directory = settings.store.path.parent
-    try:
-        is_directory = S_ISDIR(directory.stat().st_mode)
-    except FileNotFoundError:
-        yield f"the directory of the state, {directory}, does not exist yet"
-    except OSError as error:
-        yield f"the directory of the state, {directory}, cannot be looked at: {os_words(error)}"
-    else:
-        if not is_directory:
-            yield f"the directory of the state, {directory}, is no directory"
+            yield Problem(spell(where), f"{file} cannot be used as certificates: {os_words(error)}")

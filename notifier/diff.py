@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from notifier.element import read_details, redact_element
+from notifier.element import Details, read_details, redact_element
 from notifier.listing import Element
 from notifier.model import Event, JobRecord, Snapshot
 from notifier.payload import job_payload
@@ -21,7 +21,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     snapshot: Snapshot
     seq: int
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] = ()
+    details: Details = Details()
+    """Of the element; read only when there are events."""
 
 
 def diff(
@@ -44,7 +46,7 @@ def diff(
         if old.element == redacted:
             return None
         snapshot = msgspec.structs.replace(old, element=redacted)
-        return Change(snapshot=snapshot, seq=seq, events=())
+        return Change(snapshot=snapshot, seq=seq)
     snapshot = Snapshot(
         status=element.status,
         first_seen=old.first_seen if old is not None else now,
@@ -52,9 +54,11 @@ def diff(
         element=redacted,
     )
     if not announce:
-        return Change(snapshot=snapshot, seq=seq, events=())
+        return Change(snapshot=snapshot, seq=seq)
+    details = read_details(snapshot.element)
     event = _transition(
         snapshot,
+        details,
         source=source,
         source_id=source_id,
         job_id=element.job_id,
@@ -62,7 +66,7 @@ def diff(
         seq=seq + 1,
         now=now,
     )
-    return Change(snapshot=snapshot, seq=seq + 1, events=(event,))
+    return Change(snapshot=snapshot, seq=seq + 1, events=(event,), details=details)
 
 
 def event_type(status: str) -> str:
@@ -80,6 +84,7 @@ def event_id(
 
 def _transition(
     snapshot: Snapshot,
+    details: Details,
     *,
     source: str,
     source_id: str,
@@ -88,7 +93,6 @@ def _transition(
     seq: int,
     now: datetime,
 ) -> Event:
-    details = read_details(snapshot.element)
     type_ = event_type(snapshot.status)
     id_ = event_id(
         source_id, job_id, type_=type_, previous_status=previous_status, status=snapshot.status, seq=seq

@@ -18,8 +18,6 @@ from notifier.summary import one_line
 
 _log = logging.getLogger(__name__)
 
-CONCURRENCY = 10
-
 
 class Dispatcher:
     """Works off the lane of one target.
@@ -46,7 +44,7 @@ class Dispatcher:
         self._once = once
         self._now = now
         self._chance = chance
-        self._lane = Lane(CONCURRENCY)
+        self._lane = Lane(target.concurrency, target.interval.total_seconds())
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -108,6 +106,8 @@ class Dispatcher:
                 *(self.name, tried.attempts, what, tried.last_error, spell_duration(wait)),
             )
             self._lane.retry(waiting, math.inf if self._once else ended + wait.total_seconds())
+        if error is not None and error.retry_after is not None:
+            self._lane.hold(ended + error.retry_after.total_seconds())
         self._wake.set()
 
     async def _send(self, event: Event) -> SendError | None:

@@ -1,5 +1,6 @@
 """What can be read from one element of the listing, whatever its shape."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,11 +20,25 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 
 
+class Destination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a job delivers to."""
+
+    type: str | None = None
+    name: str | None = None
+
+
 class Details(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The documented fields of a job that this program uses; what is absent or unusable is None."""
 
     job_name: str | None = None
     table: str | None = None
+    partition_key: str | None = None
+    backfill_start: str | None = None
+    backfill_end: str | None = None
+    """Times as ISO 8601 or numbers of blocks, as listed."""
+    filter_column: str | None = None
+    filter_values: tuple[str, ...] = ()
+    destinations: tuple[Destination, ...] = ()
     num_chunks: int | None = None
     chunks_left: int | None = None
     error_message: str | None = None
@@ -91,6 +106,27 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
+def _bound(value: Any) -> str | None:
+    return str(value) if type(value) is int else _text(value)
+
+
+def _values(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    scalars = (item for item in value if isinstance(item, str | int | float))
+    return tuple(item if isinstance(item, str) else json.dumps(item) for item in scalars)
+
+
+def _destinations(value: Any) -> tuple[Destination, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(
+        Destination(type=_text(item.get("type")), name=_text(item.get("name")))
+        for item in value
+        if isinstance(item, dict)
+    )
+
+
 def _time(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
@@ -104,6 +140,12 @@ def _time(value: Any) -> datetime | None:
 _USABLE: dict[str, Callable[[Any], Any]] = {
     "job_name": _text,
     "table": _text,
+    "partition_key": _text,
+    "backfill_start": _bound,
+    "backfill_end": _bound,
+    "filter_column": _text,
+    "filter_values": _values,
+    "destinations": _destinations,
     "num_chunks": _count,
     "chunks_left": _count,
     "error_message": _text,

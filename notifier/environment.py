@@ -23,28 +23,21 @@ _SOURCE_VARIABLES = (
     _Variable("ALLIUM_API_KEY_FILE", ("sources", 0, "api_key_file")),
     _Variable("ALLIUM_BASE_URL", ("sources", 0, "base_url")),
 )
-_WEBHOOK_VARIABLES = (
-    _Variable("WEBHOOK_URL", ("targets", "webhook", "url")),
-    _Variable("WEBHOOK_URL_FILE", ("targets", "webhook", "url_file")),
-    _Variable("WEBHOOK_SECRET", ("targets", "webhook", "secret")),
-    _Variable("WEBHOOK_SECRET_FILE", ("targets", "webhook", "secret_file")),
-)
+_TARGETS = {
+    "slack": ("slack", {"SLACK_BOT_TOKEN": "token", "SLACK_CHANNEL": "channel"}),
+    "slack-webhook": ("slack", {"SLACK_WEBHOOK_URL": "webhook_url"}),
+    "webhook": ("webhook", {"WEBHOOK_URL": "url", "WEBHOOK_SECRET": "secret"}),
+}
+"""By name: the kind of target, and the keys that variables stand for; those of secrets also as …_FILE."""
 _OVERRIDES = (
     _Override("NOTIFIER_STATE", "store", "url"),
     _Override("NOTIFIER_LISTEN", "web", "listen"),
     _Override("NOTIFIER_WEB_TOKEN", "web", "token"),
     _Override("NOTIFIER_WEB_TOKEN_FILE", "web", "token_file"),
 )
-_NOT_YET_VARIABLES = tuple(
-    name + suffix
-    for name in ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL", "SLACK_CHANNEL")
-    for suffix in ("", "_FILE")
-)
 
 
-def from_environment(
-    environment: Mapping[str, str], problems: list[Problem]
-) -> tuple[dict[str, Any], dict[Where, str]]:
+def from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[Where, str]]:
     """Return the config that the environment alone makes, and the variable behind each key path."""
     data: dict[str, Any] = {"sources": [{}]}
     names: dict[Where, str] = {("sources", 0, "api_key"): "ALLIUM_API_KEY"}
@@ -52,18 +45,18 @@ def from_environment(
         if name in environment:
             _put(data, where, environment[name])
             names[where] = name
-    if any(name in environment for name, _ in _WEBHOOK_VARIABLES):
-        data["targets"] = {"webhook": {"type": "webhook"}}
-        names["targets", "webhook", "url"] = "WEBHOOK_URL"
-        for name, where in _WEBHOOK_VARIABLES:
-            if name in environment:
-                _put(data, where, environment[name])
-                names[where] = name
-    problems.extend(
-        Problem(name, "Slack is not available yet; unset it")
-        for name in _NOT_YET_VARIABLES
-        if name in environment
-    )
+    for target, (kind, variables) in _TARGETS.items():
+        found = {
+            key + suffix.lower(): name + suffix
+            for name, key in variables.items()
+            for suffix in ("", "_FILE")
+            if name + suffix in environment and not (key == "channel" and suffix)
+        }
+        if found:
+            names.update({("targets", target, key): name for name, key in variables.items()})
+            names.update({("targets", target, key): name for key, name in found.items()})
+            values = {key: environment[name] for key, name in found.items()}
+            data.setdefault("targets", {})[target] = {"type": kind, **values}
     return data, names
 
 

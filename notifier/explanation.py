@@ -7,13 +7,50 @@ from notifier.config import Config
 from notifier.duration import format_duration
 from notifier.fields import origin
 from notifier.problem import os_words
+from notifier.route import RouteSettings, Subject, judge
+from notifier.settings import Settings
+from notifier.silence import unheard
 from notifier.source import SourceSettings
-from notifier.targets.webhook import WebhookSettings
 
 
 def explain_config(config: Config) -> str:
     """Return the lines that `notifier check` prints; they hold no secret."""
     return "".join(f"{line}\n" for line in _lines(config))
+
+
+def explain_event(subject: Subject, settings: Settings) -> str:
+    """Return the lines that `notifier explain` prints for an event of one source."""
+    return "".join(f"{line}\n" for line in _event_lines(subject, settings))
+
+
+def _event_lines(subject: Subject, settings: Settings) -> Iterator[str]:
+    yield f"{subject.type} of source {subject.source}"
+    names = list(settings.targets)
+    if not settings.routes:
+        certain = [] if subject.type == "backfill.progress" else names
+        yield "  there are no routes: every event but backfill.progress goes to every target"
+        yield from _heard(subject, certain, [])
+        return
+    found: dict[str, list[str]] = {"yes": [], "maybe": []}
+    for number, each in enumerate(settings.routes):
+        verdict = judge(subject, each)
+        words = {"yes": "matches", "no": "does not match", "maybe": "may match"}[verdict.match]
+        reasons = "; ".join(verdict.reasons) or "it matches every event but backfill.progress"
+        to = "" if verdict.match == "no" else f" → {', '.join(each.to)}"
+        yield f"  routes[{number}] {words}: {reasons}{to}"
+        if verdict.match in found:
+            found[verdict.match] += (name for name in each.to if name not in found[verdict.match])
+    certain = [name for name in names if name in found["yes"]]
+    possible = [name for name in names if name in found["maybe"] and name not in certain]
+    yield from _heard(subject, certain, possible)
+
+
+def _heard(subject: Subject, certain: list[str], possible: list[str]) -> Iterator[str]:
+    yield f"targets  {', '.join(certain) or 'none' + ('' if possible else ': nobody would hear of it')}"
+    if possible:
+        yield f"maybe    {', '.join(possible)}: depends on the job; say its --table, --name or --destination"
+    if certain and (subject.type.startswith("target.") or subject.type == "delivery.dead"):
+        yield "         (never the target that it is about)"
 
 
 def _lines(config: Config) -> Iterator[str]:
@@ -27,8 +64,10 @@ def _lines(config: Config) -> Iterator[str]:
         yield f"  {source.name}: {_source(source)}"
     yield f"targets  {len(settings.targets)}"
     for name, target in settings.targets.items():
-        yield f"  {name}: {_target(target)}"
-    yield "routes   none: every event but backfill.progress goes to every target"
+        yield f"  {name}: {target.shown}"
+    yield from _routes(settings.routes)
+    for line in unheard(settings):
+        yield f"warning  {line}"
     yield ""
     yield "The config is fine."
 
@@ -51,7 +90,21 @@ def _source(source: SourceSettings) -> str:
     )
 
 
-def _target(target: WebhookSettings) -> str:
-    count = len(target.secret)
-    signed = {0: "not signed", 1: "signed"}.get(count, f"signed with {count} secrets")
-    return f"webhook at {target.shown_url}, {signed}"
+def _routes(routes: list[RouteSettings]) -> Iterator[str]:
+    if not routes:
+        yield "routes   none: every event but backfill.progress goes to every target"
+        return
+    yield f"routes   {len(routes)}"
+    for number, route in enumerate(routes):
+        events = ", ".join(route.events) if route.events else "every event but backfill.progress"
+        only = "".join(
+            f"; {key} {' or '.join(globs)}"
+            for key, globs in (
+                ("sources", route.sources),
+                ("tables", route.tables),
+                ("names", route.names),
+                ("destinations", route.destinations),
+            )
+            if globs
+        )
+        yield f"  routes[{number}]: {events}{only} → {', '.join(route.to)}"

@@ -35,25 +35,8 @@ class Section(BaseModel):
     )
 
 
-class NotYet:
-    """Marks a key of a part that is not built yet: only its default, or what turns it off, is accepted."""
-
-    def __init__(self, *accepted: Any) -> None:
-        self.accepted = accepted
-
-    def __call__(self, value: Any) -> Any:
-        """Return the value. Raises `not_available` for any other than the accepted ones."""
-        if value not in self.accepted:
-            raise PydanticCustomError("not_available", "not available yet; leave it at its default")
-        return value
-
-
-def later(*accepted: Any) -> AfterValidator:
-    """Return the check of a key that does nothing yet."""
-    return AfterValidator(NotYet(*accepted))
-
-
-def _custom(message: str) -> PydanticCustomError:
+def wrong(message: str) -> PydanticCustomError:
+    """Return the error of a value that is wrong for this reason."""
     # Braces would be read as placeholders of the message.
     return PydanticCustomError("invalid", "{reason}", {"reason": message})
 
@@ -62,16 +45,16 @@ def _duration(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise _custom('must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"')
+        raise wrong('must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"')
     try:
         return parse_duration(value)
     except ValueError as error:
-        raise _custom(str(error)) from error
+        raise wrong(str(error)) from error
 
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
-        raise _custom("must be longer than 0s")
+        raise wrong("must be longer than 0s")
     return value
 
 
@@ -81,6 +64,7 @@ Duration = Annotated[
     WithJsonSchema(
         {
             "type": "string",
+            "title": "duration",
             "pattern": r"^(?!$)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
             "examples": ["15s", "2m", "1h30m", "3d"],
         }
@@ -98,10 +82,10 @@ def _size(value: Any) -> Any:
         return value
     match = re.fullmatch(r"([0-9]{1,12}) ?([A-Za-z]*)", value) if isinstance(value, str) else None
     if match is None or match[2] not in _SIZES:
-        raise _custom('must be a size in quotes, like "256MiB" or "64KiB"')
+        raise wrong('must be a size in quotes, like "256MiB" or "64KiB"')
     size = int(match[1]) * _SIZES[match[2]]
     if size < 1:
-        raise _custom("must be at least 1B")
+        raise wrong("must be at least 1B")
     return Bytes(size)
 
 
@@ -116,33 +100,53 @@ def format_size(size: int) -> str:
 Size = Annotated[
     int,
     BeforeValidator(_size),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+ ?(B|KiB|MiB|GiB|kB|MB|GB)?$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "title": "size",
+            "pattern": r"^[0-9]+ ?(B|KiB|MiB|GiB|kB|MB|GB)?$",
+            "examples": ["64KiB", "256MiB"],
+        }
+    ),
 ]
 
 
 def _name(value: str) -> str:
     if not re.fullmatch(_NAME, value):
-        raise _custom("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
+        raise wrong("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
     return value
 
 
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "title": "name", "pattern": f"^{_NAME}$"})
+]
+
+
+def _glob(value: str) -> str:
+    if not value.strip():
+        raise wrong("is empty")
+    return value
+
+
+_GLOB_SCHEMA = WithJsonSchema({"type": "string", "title": "glob", "minLength": 1})
+Globs = Annotated[list[Annotated[str, AfterValidator(_glob), _GLOB_SCHEMA]], Field(min_length=1)]
+"""Patterns in which * stands for any characters, ? for one and [abc] for one of these."""
 
 
 def _secret(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value
     if not isinstance(value, str):
-        raise _custom("must be a string")
+        raise wrong("must be a string")
     return SecretStr(value)
 
 
 def _header_safe(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.strip():
-        raise _custom("is empty")
+        raise wrong("is empty")
     if text != text.strip() or not text.isprintable() or not text.isascii():
-        raise _custom("has spaces around it, line breaks or characters that cannot stand in an HTTP header")
+        raise wrong("has spaces around it, line breaks or characters that cannot stand in an HTTP header")
     return value
 
 
@@ -161,9 +165,9 @@ def check_http_url(text: str) -> str:
     except ValueError:
         usable, user, password = None, "", ""
     if not usable or not text.isprintable() or " " in text:
-        raise _custom("must be a URL that starts with http:// or https:// and names a host")
+        raise wrong("must be a URL that starts with http:// or https:// and names a host")
     if ":" in user or not (user + password).isascii():
-        raise _custom("has a user name with a colon in it, or one or a password that is not ASCII")
+        raise wrong("has a user name with a colon in it, or one or a password that is not ASCII")
     return text
 
 
@@ -179,14 +183,14 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
-_URL_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^https?://"})
+_URL_SCHEMA = WithJsonSchema({"type": "string", "title": "URL", "pattern": r"^https?://"})
 SecretUrl = Annotated[Secret, AfterValidator(_secret_url), _URL_SCHEMA]
 
 
 def _base_url(value: str) -> str:
     parts = urlsplit(check_http_url(value))
     if parts.query or parts.fragment:
-        raise _custom("must end before ? and #: the API's path is added to it")
+        raise wrong("must end before ? and #: the API's path is added to it")
     return value
 
 
@@ -197,7 +201,8 @@ def _optional_url(value: str) -> str:
     return value if value == "" else check_http_url(value)
 
 
-OptionalUrl = Annotated[str, AfterValidator(_optional_url), Field(repr=False)]
+OPTIONAL_URL_SCHEMA = WithJsonSchema({"type": "string", "title": "URL", "pattern": r"^(https?://.*)?$"})
+OptionalUrl = Annotated[str, AfterValidator(_optional_url), Field(repr=False), OPTIONAL_URL_SCHEMA]
 
 
 def decode_signing_secret(text: str) -> bytes:
@@ -224,7 +229,7 @@ def _signing_secrets(value: Any) -> Any:
         return (_secret(value),)
     if isinstance(value, list | tuple) and value:
         return tuple(_secret(item) for item in value)
-    raise _custom("must be a whsec_ secret or a list of them")
+    raise wrong("must be a whsec_ secret or a list of them")
 
 
 def _check_signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -232,7 +237,7 @@ def _check_signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...
         try:
             decode_signing_secret(secret.get_secret_value())
         except ValueError as error:
-            raise _custom(str(error)) from error
+            raise wrong(str(error)) from error
     return value
 
 
@@ -248,11 +253,11 @@ SigningSecrets = Annotated[
 def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
     for name, text in value.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise _custom(f"{name!r} is no header name")
+            raise wrong(f"{name!r} is no header name")
         if name.lower() in _OWN_HEADERS or name.lower().startswith("webhook-"):
-            raise _custom(f"{name} is set by the notifier itself")
+            raise wrong(f"{name} is set by the notifier itself")
         if not text.get_secret_value().isprintable() or not text.get_secret_value().isascii():
-            raise _custom(f"the value of {name} has characters that cannot stand in an HTTP header")
+            raise wrong(f"the value of {name} has characters that cannot stand in an HTTP header")
     return value
 
 

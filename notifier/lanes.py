@@ -1,6 +1,7 @@
 """A target's lane: what may be attempted now, in which order, and when to try again. Pure."""
 
 import heapq
+import math
 from collections import deque
 from datetime import datetime, timedelta
 from itertools import count
@@ -24,11 +25,15 @@ class Lane:
     """The pending deliveries of one target.
 
     Of one job only the oldest delivery is ever attempted, and only once at a time;
-    up to `concurrency` different jobs are attempted side by side, the longest due first.
+    up to `concurrency` different jobs are attempted side by side, the longest due first,
+    and no attempt starts sooner than `interval_seconds` after the one before.
     """
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, interval_seconds: float = 0.0) -> None:
         self._concurrency = concurrency
+        self._interval = interval_seconds
+        self._spaced_until = -math.inf
+        self._held_until = -math.inf
         self._queues: dict[JobKey, deque[Waiting]] = {}
         self._heads: list[tuple[float, int, JobKey]] = []
         self._order = count()
@@ -48,7 +53,9 @@ class Lane:
     def take(self, now: float) -> list[Waiting]:
         """Return what is to be attempted now; each must come back by `finish` or `retry`."""
         taken = []
-        while self._heads and self._heads[0][0] <= now and len(self._under_way) < self._concurrency:
+        while (due := self.next_due()) is not None and due <= now:
+            if self._interval:
+                self._spaced_until = now + self._interval
             _, _, job = heapq.heappop(self._heads)
             self._under_way.add(job)
             taken.append(self._queues[job][0])
@@ -74,11 +81,15 @@ class Lane:
         """Return when `take` may next return something without anything coming back before; None is never."""
         if not self._heads or len(self._under_way) >= self._concurrency:
             return None
-        return self._heads[0][0]
+        return max(self._heads[0][0], self._spaced_until, self._held_until)
+
+    def hold(self, until: float) -> None:
+        """Start nothing before this: the target asked to be left alone."""
+        self._held_until = max(self._held_until, until)
 
     def is_idle(self, now: float) -> bool:
-        """Return whether nothing is under way and nothing is due."""
-        return not self._under_way and (not self._heads or self._heads[0][0] > now)
+        """Return whether nothing is under way and nothing is due, but for what only the interval delays."""
+        return not self._under_way and (not self._heads or max(self._heads[0][0], self._held_until) > now)
 
     def _offer(self, waiting: Waiting) -> None:
         heapq.heappush(self._heads, (waiting.due, next(self._order), waiting.job))

@@ -12,6 +12,12 @@ import msgspec
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
+STATUS_TYPES = tuple(f"backfill.{s}" for s in ("staging", "transporting", "completed", "failed", "cancelled"))
+JOB_TYPES = (*STATUS_TYPES, "backfill.progress", "backfill.stalled", "backfill.resumed", "backfill.removed")
+OTHER_TYPES = ("source.down", "source.up", "target.down", "target.up", "delivery.dead")
+ALL_TYPES = JOB_TYPES + OTHER_TYPES
+"""But for those of statuses that nobody knows yet."""
+
 JobKey = tuple[str, str]
 """(source name, job id)."""
 
@@ -30,6 +36,11 @@ def rfc3339(time: datetime) -> str:
 def is_active(status: str) -> bool:
     """Return whether a job of this status can still change by itself; unknown statuses can."""
     return status not in TERMINAL
+
+
+def is_job_event(type_: str) -> bool:
+    """Return whether events of this type are about a job."""
+    return type_.startswith("backfill.")
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -95,6 +106,18 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     organization_id: str | None = None
 
 
+class PollReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the polls of a source are going, since the start of the process."""
+
+    last_poll: datetime | None = None
+    last_good_poll: datetime | None = None
+    next_poll: datetime | None = None
+    failures: int = 0
+    """Polls in a row that were no observation."""
+    last_error: str | None = None
+    """Why the last poll was no observation; None when it was one."""
+
+
 class SendError(Exception):
     """An attempt failed.
 
@@ -118,15 +141,42 @@ class SendError(Exception):
         self.outcome_unknown = outcome_unknown
 
 
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target would send for an event, secrets redacted."""
+
+    request: str
+    """Method and URL; of a secret URL only what may be shown."""
+    headers: dict[str, str]
+    body: bytes
+    """Exactly as it would be sent."""
+
+
 class Target(Protocol):
     """Where messages go."""
 
     name: str
+    concurrency: int
+    """How many attempts may be under way side by side."""
+    interval: timedelta
+    """The least time from the start of one attempt to that of the next."""
 
     async def send(self, event: Event) -> None:
         """Make one attempt; on return the receiver has acknowledged the event.
 
         Raises SendError when it has not.
+        """
+
+
+class InspectableTarget(Target, Protocol):
+    """A target that can say what it would send, and whether its credentials are good."""
+
+    def preview(self, event: Event) -> Preview:
+        """Return what `send` would send."""
+
+    async def probe(self) -> str | None:
+        """Return, for people, what its credentials are good for; None when only sending could tell.
+
+        Raises SendError when they are refused.
         """
 
 

@@ -1,7 +1,7 @@
 """The stored deliveries of a job: how a record takes in a change, an outcome, a lost target. Pure."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -15,15 +15,18 @@ def absorb(
     snapshot: Snapshot,
     seq: int,
     events: Sequence[Event],
-    route: Callable[[Event], Sequence[str]],
+    targets: Mapping[str, Sequence[str]],
 ) -> JobRecord:
-    """Return the record with a new snapshot, new events, and a pending delivery for each of their targets."""
+    """Return the record with a new snapshot, new events, and a pending delivery for each of their targets.
+
+    `targets` has the names of the targets by the event's id.
+    """
     new = tuple(
         Delivery(
             id=delivery_id(event.id, target), event_id=event.id, target=target, created_at=event.observed_at
         )
         for event in events
-        for target in route(event)
+        for target in targets[event.id]
     )
     return _without_idle_payloads(
         JobRecord(

@@ -1,7 +1,6 @@
 """The body of a standard webhook (contract, section 6), fixed when an event is observed."""
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -9,8 +8,13 @@ from notifier.element import Details
 from notifier.model import rfc3339
 from notifier.summary import percent_done
 
+MARK = "Test: "
+"""What the summary of a sample begins with."""
 
-class _Progress(msgspec.Struct):
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job is; null what cannot be told."""
+
     chunks_total: int | None
     chunks_done: int | None
     percent: float | None
@@ -18,25 +22,32 @@ class _Progress(msgspec.Struct):
     eta: str | None = None
 
 
-class _Data(msgspec.Struct, kw_only=True):
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened; for an event that is not about a job all of a job's fields are null."""
+
     event_id: str
     source: str
-    job_id: str | None
-    status: str | None
-    previous_status: str | None
+    job_id: str | None = None
+    status: str | None = None
+    previous_status: str | None = None
     summary: str
-    progress: _Progress | None
-    job: msgspec.Raw | None
+    progress: Progress | None = None
+    job: msgspec.Raw = msgspec.Raw(b"null")
     target: str | None = None
     delivery_id: str | None = None
     reason: str | None = None
     test: bool = False
 
 
-class _Payload(msgspec.Struct):
+class Payload(msgspec.Struct, frozen=True):
+    """All of a webhook's body."""
+
     type: str
     timestamp: str
-    data: _Data
+    data: Data
+
+
+_PAYLOAD = msgspec.json.Decoder(Payload)
 
 
 def job_payload(
@@ -51,28 +62,35 @@ def job_payload(
     summary: str,
     details: Details,
     element: msgspec.Raw,
+    test: bool = False,
 ) -> msgspec.Raw:
     """Return the exact bytes a webhook target sends for a job's event."""
-    data = _Data(
+    data = Data(
         event_id=event_id,
         source=source,
         job_id=job_id,
         status=status,
         previous_status=previous_status,
         summary=summary,
-        progress=_progress(details),
+        progress=progress_of(details),
         job=element,
+        test=test,
     )
-    return msgspec.Raw(msgspec.json.encode(_Payload(type, rfc3339(observed_at), data)))
+    return encode_payload(type, observed_at, data)
 
 
-def read_payload(payload: bytes | msgspec.Raw) -> dict[str, Any]:
-    """Return a payload as plain Python values."""
-    value: dict[str, Any] = msgspec.json.decode(payload)
-    return value
+def encode_payload(type_: str, observed_at: datetime, data: Data) -> msgspec.Raw:
+    """Return the exact bytes of a payload."""
+    return msgspec.Raw(msgspec.json.encode(Payload(type_, rfc3339(observed_at), data)))
 
 
-def _progress(details: Details) -> _Progress:
+def read_payload(payload: bytes | msgspec.Raw) -> Payload:
+    """Return what the bytes of a payload say."""
+    return _PAYLOAD.decode(payload)
+
+
+def progress_of(details: Details) -> Progress:
+    """Return how far a job with these details is."""
     total, left = details.num_chunks, details.chunks_left
     done = None if total is None or left is None else max(0, total - left)
-    return _Progress(total, done, percent_done(details))
+    return Progress(total, done, percent_done(details))

@@ -1,14 +1,18 @@
 """What is wrong with a config, in words that say where and what to do."""
 
 import difflib
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pydantic_core import ErrorDetails
 
 from notifier.fields import Section
+from notifier.route import RouteSettings
 from notifier.settings import DeliverySettings, LogSettings, Settings, StoreSettings, WebSettings
 from notifier.source import SourceSettings
+from notifier.targets.slack.settings import SlackSettings
 from notifier.targets.webhook import WebhookSettings
 
 Where = tuple[str | int, ...]
@@ -34,60 +38,99 @@ class ConfigError(Exception):
 
 _SECTIONS: dict[str, type[Section]] = {
     "sources": SourceSettings,
-    "targets": WebhookSettings,
+    "routes": RouteSettings,
     "delivery": DeliverySettings,
     "store": StoreSettings,
     "web": WebSettings,
     "log": LogSettings,
 }
 
+_TARGETS: dict[str, type[Section]] = {"slack": SlackSettings, "webhook": WebhookSettings}
+
+_MEANT = {
+    ("slack", "url"): "webhook_url",
+    ("slack", "url_file"): "webhook_url_file",
+    ("routes", "target"): "to",
+    ("routes", "targets"): "to",
+}
+"""Keys that people write, where looking for the nearest one would find another."""
+
 _TYPES = {
     "string_type": "must be a string in quotes",
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "list_type": "must be a list in brackets",
+    "too_short": "must name at least one",
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "is_instance_of": "has the wrong type",
 }
+_HINTS = {
+    "api_key": "; set api_key or api_key_file",
+    "url": "; set url or url_file",
+    "to": "; name at least one target",
+}
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def spell(where: Where) -> str:
-    """Return a key path as the documentation writes it: `sources[0].poll_every`."""
+    """Return a key path as the file would write it: `sources[0].poll_every`, `mentions."source.down"`."""
     text = ""
     for step in where:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            key = step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
+            text += f".{key}" if text else key
     return text
 
 
-def in_words(detail: ErrorDetails, where: Where, names: Mapping[Where, str]) -> str:  # noqa: PLR0911
-    """Return what pydantic found wrong at a key path; `names` are the variables that stand for keys."""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint when one of the known words is near, else nothing; case is ignored."""
+    words = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(word.casefold(), words, n=1)
+    return f'; did you mean "{words[near[0]]}"?' if near else ""
+
+
+def in_words(detail: ErrorDetails, where: Where, names: Mapping[Where, str], target: str) -> str:
+    """Return what pydantic found wrong at a key path.
+
+    `names` are the variables that stand for keys, `target` is the kind of target, if it is about one.
+    """
     kind = detail["type"]
-    if kind == "missing":
-        if where == ("sources",):
-            return "there is no [[sources]]; add one with an api_key"
-        if where in names:
-            return f"is not set; set it, or {names[where]}_FILE"
-        key = where[-1]
-        return f"is missing; set {key} or {key}_file" if key in ("api_key", "url") else "is missing"
-    if kind == "extra_forbidden":
-        return "unknown key" + _suggestion(where)
-    if kind == "too_short" and where == ("sources",):
+    said = _TYPES.get(kind, detail["msg"])
+    if kind == "missing" or (kind == "too_short" and where == ("sources",)):
+        said = _missing(where, names)
+    elif kind == "extra_forbidden":
+        said = "unknown key" + _suggestion(where, target)
+    elif kind == "literal_error":
+        said = f"must be one of {detail['ctx']['expected']}".replace("'", '"')
+    elif kind == "list_type" and where in {("sources",), ("routes",)}:
+        said = f"must be written [[{where[0]}]], in two brackets"
+    elif said == "must be a table" and len(where) <= 2 and isinstance(where[-1], str):
+        table = "targets.NAME" if where == ("targets",) else spell(where)
+        said = f"must be a table, written [{table}] in single brackets"
+    return said
+
+
+def _missing(where: Where, names: Mapping[Where, str]) -> str:
+    if where == ("sources",):
         return "there is no [[sources]]; add one with an api_key"
-    if kind == "literal_error":
-        return f"must be one of {detail['ctx']['expected']}".replace("'", '"')
-    if kind == "list_type" and where in {("sources",), ("routes",)}:
-        return f"must be written [[{where[0]}]], in two brackets"
-    return _TYPES.get(kind, detail["msg"])
+    if where in names:
+        return f"is not set; set it, or {names[where]}_FILE"
+    return "is missing" + _HINTS.get(str(where[-1]), "")
 
 
-def _suggestion(where: Where) -> str:
-    section: type[Section] | None = Settings if len(where) == 1 else _SECTIONS.get(str(where[0]))
-    if section is None:
-        return ""
-    near = difflib.get_close_matches(str(where[-1]), section.model_fields, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
+def _suggestion(where: Where, target: str) -> str:
+    table, key = target or str(where[0]), str(where[-1])
+    if (table, key) in _MEANT:
+        return f'; did you mean "{_MEANT[table, key]}"?'
+    for kind, section in _TARGETS.items():
+        if target and kind != target and key in section.model_fields:
+            return f'; it belongs to targets of type "{kind}"'
+    section = Settings if len(where) == 1 else (_SECTIONS | _TARGETS)[table]
+    return did_you_mean(key, section.model_fields)
 
 
 def os_words(error: OSError) -> str:

@@ -7,6 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from notifier.duration import format_duration
 from notifier.fields import Bytes, format_size
+from notifier.later import NOT_YET
 from notifier.settings import Settings
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{", "description": "${NAME} is the environment variable NAME."}
@@ -17,8 +18,9 @@ def json_schema() -> dict[str, Any]:
     """Return the schema, draft 2020-12; `${NAME}` is accepted wherever a string is."""
     schema = Settings.model_json_schema(schema_generator=_Generator)
     for section in (schema, *schema["$defs"].values()):
+        del section["title"]  # the name of a class
         _accept_files(section)
-    accepting: dict[str, Any] = _accept_variables(schema)
+    accepting: dict[str, Any] = _accept_variables(_tidied(schema))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | accepting
 
 
@@ -32,8 +34,36 @@ class _Generator(GenerateJsonSchema):
             return format_size(dft)
         return super().encode_default(dft)
 
+    def get_default_value(self, schema: Any) -> Any:
+        made = schema["default_factory"]() if "default_factory" in schema else None
+        return made if isinstance(made, list | dict) else super().get_default_value(schema)
+
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the name is pydantic's
         return False
+
+
+def _tidied(node: Any) -> Any:
+    """Return the schema without null, which TOML does not have, and without pydantic's `discriminator`.
+
+    What does nothing yet says so, and descriptions are one line.
+    """
+    if isinstance(node, list):
+        return [_tidied(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {k: v for k, v in node.items() if k != "discriminator" and not (k == "default" and v is None)}
+    if "discriminator" in node:
+        kept["anyOf"] = kept.pop("oneOf")  # with `type = "${…}"` it may be any of them
+    if {"type": "null"} in kept.get("anyOf", ()):
+        some = [choice for choice in kept.pop("anyOf") if choice != {"type": "null"}]
+        kept |= some[0] if len(some) == 1 else {"anyOf": some}
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
+    if isinstance(told := kept.get("description"), str):
+        told = " ".join(told.split())
+        later = kept.pop(NOT_YET, False)
+        kept["description"] = f"Not available yet: {told[0].lower()}{told[1:]}" if later else told
+    return {key: _tidied(value) for key, value in kept.items()}
 
 
 def _accept_files(section: JsonSchemaValue) -> None:

@@ -2,17 +2,23 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from notifier.fields import Name, PositiveDuration, Section, later
+from notifier.fields import Name, PositiveDuration, Section
+from notifier.later import later
+from notifier.route import RouteSettings
 from notifier.source import SourceSettings
+from notifier.targets.slack.settings import SlackSettings
 from notifier.targets.webhook import WebhookSettings
 
 DEFAULT_STORE = "sqlite:///notifier-state.db"
 DEFAULT_LISTEN = "127.0.0.1:8080"
+
+
+TargetSettings = WebhookSettings | SlackSettings
 
 
 class DeliverySettings(Section):
@@ -23,11 +29,11 @@ class DeliverySettings(Section):
     first_retry: PositiveDuration = timedelta(seconds=5)
     """The wait before the second attempt; it doubles with each further one, jittered."""
     max_retry: PositiveDuration = timedelta(hours=1)
-    """The longest such wait."""
+    """The longest wait between two attempts."""
     down_after: Annotated[PositiveDuration, later(timedelta(minutes=5))] = timedelta(minutes=5)
     """How long a target may fail before it counts as down."""
     digest_over: Annotated[int, later(10)] = 10
-    """Slack: more than this many messages waiting for a channel become one digest."""
+    """More than this many messages that wait for one Slack channel become one digest."""
 
 
 def _store_url(url: str) -> str:
@@ -49,11 +55,11 @@ class StoreSettings(Section):
     url: Annotated[
         str,
         AfterValidator(_store_url),
-        WithJsonSchema({"type": "string", "pattern": r"^sqlite:///."}),
+        WithJsonSchema({"type": "string", "title": "URL", "pattern": r"^sqlite:///."}),
     ] = DEFAULT_STORE
-    """sqlite:///x is relative to the working directory, sqlite:////x is absolute."""
+    """The state file: "sqlite:///x" is relative to the working directory, "sqlite:////x" is absolute."""
     keep: Annotated[PositiveDuration, later(timedelta(days=30))] = timedelta(days=30)
-    """How long jobs that are no longer listed, and delivered deliveries, are kept."""
+    """How long jobs that are no longer listed, and deliveries that are done, are kept."""
 
     @property
     def path(self) -> Path:
@@ -86,9 +92,9 @@ class Settings(Section):
 
     sources: Annotated[list[SourceSettings], Field(min_length=1)]
     """The organisations to poll."""
-    targets: dict[Name, WebhookSettings] = Field(default_factory=dict)
+    targets: dict[Name, Annotated[TargetSettings, Field(discriminator="type")]] = Field(default_factory=dict)
     """Where messages go, by name."""
-    routes: Annotated[list[dict[str, Any]], later([])] = Field(default_factory=list)
+    routes: list[RouteSettings] = Field(default_factory=list)
     """Which events go to which targets; without any, every event but progress goes to every target."""
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     store: StoreSettings = Field(default_factory=StoreSettings)

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 import aiohttp
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from notifier.fields import (
+    OPTIONAL_URL_SCHEMA,
     BaseUrl,
     Bytes,
     Duration,
@@ -20,8 +21,10 @@ from notifier.fields import (
     PositiveDuration,
     Section,
     Size,
-    later,
+    check_http_url,
+    wrong,
 )
+from notifier.later import later
 from notifier.listing import Listing, ListingError, read_listing
 from notifier.model import utc_now
 from notifier.transport import (
@@ -40,6 +43,14 @@ _MINUTES_5 = timedelta(minutes=5)
 _READ_OF_ERROR = 4096
 
 
+def _job_link(value: str) -> str:
+    if not value:
+        return value
+    if "{" in value.replace("{job_id}", "") or "}" in value.replace("{job_id}", ""):
+        raise wrong("has braces other than {job_id}, the one placeholder there is")
+    return check_http_url(value.replace("{job_id}", "job")) and value
+
+
 class SourceSettings(Section):
     """An Allium organisation whose backfills are polled."""
 
@@ -51,12 +62,12 @@ class SourceSettings(Section):
     """A file that holds the API key."""
     base_url: BaseUrl = "https://api.allium.so"
     """Where the API is."""
-    job_link: Annotated[str, later("")] = ""
-    """Where a message's title leads, with {job_id} in it."""
+    job_link: Annotated[str, AfterValidator(_job_link), OPTIONAL_URL_SCHEMA] = ""
+    """The page that a message's title leads to; `{job_id}` in it stands for the job's id."""
     poll_every: PositiveDuration = timedelta(seconds=15)
     """The time between polls while any job is active."""
     poll_idle_every: PositiveDuration = timedelta(minutes=1)
-    """The time between polls while none is."""
+    """The time between polls while no job is active."""
     timeout: PositiveDuration = timedelta(seconds=30)
     """The longest one poll may take."""
     max_body: Size = Bytes(256 * 2**20)
@@ -64,13 +75,13 @@ class SourceSettings(Section):
     proxy: OptionalUrl = ""
     """An HTTP proxy to go through."""
     ca_file: str = ""
-    """Certificates to trust instead of the system's, as PEM."""
+    """A file of certificates to trust instead of the system's, as PEM."""
     first_poll: Literal["baseline", "announce"] = "baseline"
-    """Whether the jobs of the very first poll are announced."""
+    """What the very first poll does: "baseline" only stores what it finds, "announce" also announces it."""
     stalled_after: Annotated[Duration, later(_MINUTES_30, timedelta(0))] = _MINUTES_30
     """How long an active job may show no progress; "0s" turns it off."""
     staging_stalled_after: Annotated[Duration, later(_HOURS_6, timedelta(0))] = _HOURS_6
-    """The same for a job that is staging."""
+    """How long a job may be staging, which shows no progress; "0s" turns it off."""
     milestones: Annotated[list[int], later([25, 50, 75], [])] = Field(default_factory=lambda: [25, 50, 75])
     """Percentages of delivered chunks that are announced; [] turns it off."""
     down_after: Annotated[PositiveDuration, later(_MINUTES_5)] = _MINUTES_5

@@ -7,6 +7,7 @@ from notifier.element import Details
 from notifier.model import is_active
 
 _NAME_LENGTH = 150
+_JOINERS = "\u200c\u200d"  # they make one emoji of several, and shape Persian and Indic words
 _ERROR_LENGTH = 300
 
 
@@ -20,7 +21,7 @@ def summarize(
     now: datetime,
 ) -> str:
     """Return a line such as `USDC transfers Jan 2024 completed in 3h 12m (1000 chunks)`."""
-    name = one_line(details.job_name or "", _NAME_LENGTH) or f"job {one_line(job_id, _NAME_LENGTH)}"
+    name = job_title(details, job_id)
     took = spell_duration(_age(details, first_seen, now))
     again = " again" if previous_status is not None and not is_active(previous_status) else ""
     match status:
@@ -31,13 +32,24 @@ def summarize(
         case "completed":
             words = f"completed in {took}{_chunks(details)}"
         case "failed":
-            error = one_line(details.error_message or "", _ERROR_LENGTH)
-            words = f"failed after {took}{_reached(details)}" + (f": {error}" if error else "")
+            words = f"failed after {took}{_reached(details)}{_error(details)}"
         case "cancelled":
             words = f"was cancelled after {took}{_reached(details)}"
         case _:
             words = f"is now {one_line(status, _NAME_LENGTH) or 'of an empty status'}"
     return f"{name} {words}"
+
+
+def job_title(details: Details, job_id: str) -> str:
+    """Return what a job is called in messages: its name, else its id."""
+    return one_line(details.job_name or "", _NAME_LENGTH) or f"job {one_line(job_id, _NAME_LENGTH)}"
+
+
+def headline(summary: str, details: Details, job_id: str) -> tuple[str, str]:
+    """Return a summary's job and what happened to it, without an error: both are shown elsewhere."""
+    name = job_title(details, job_id)
+    words = summary.removesuffix(_error(details))
+    return (name, words.removeprefix(name).strip()) if words.startswith(name) else ("", words)
 
 
 def percent_done(details: Details) -> float | None:
@@ -52,7 +64,7 @@ def percent_done(details: Details) -> float | None:
 def one_line(text: str, length: int) -> str:
     """Return the text on one line without control characters, at most `length` characters."""
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " for c in text)
+        text = "".join(c if c.isprintable() or c in _JOINERS else " " for c in text)
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
@@ -67,6 +79,11 @@ def _chunks(details: Details) -> str:
     if details.num_chunks is None:
         return ""
     return f" ({details.num_chunks} chunk{'' if details.num_chunks == 1 else 's'})"
+
+
+def _error(details: Details) -> str:
+    error = one_line(details.error_message or "", _ERROR_LENGTH)
+    return f": {error}" if error else ""
 
 
 def _reached(details: Details) -> str:

@@ -14,9 +14,10 @@ from notifier import pace
 from notifier.diff import Change, diff
 from notifier.duration import spell_duration
 from notifier.listing import Listing
-from notifier.model import Event, JobKey, JobRecord, SourceRecord, is_active, utc_now
+from notifier.model import Event, JobKey, JobRecord, PollReport, SourceRecord, is_active, utc_now
 from notifier.outbox import absorb
 from notifier.pace import Pace
+from notifier.route import Subject, subject_of
 from notifier.source import AlliumSource, Fingerprint, SourceError
 from notifier.state import State
 from notifier.summary import one_line
@@ -38,14 +39,13 @@ class Watcher:
         state: State,
         pace: Pace,
         announce_first: bool,
-        route: Callable[[Event], Sequence[str]],
+        route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[JobKey, Event, Sequence[str]], None],
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = source.name
-        self.failures = 0
-        """Polls in a row that were no observation."""
+        self.report = PollReport()
         self._source = source
         self._state = state
         self._pace = pace
@@ -70,10 +70,13 @@ class Watcher:
                 await self._take_in(reply.listing)
         except SourceError as error:
             return self._fault(error)
-        if self.failures:
+        if self.report.failures:
             _log.info("%s: polls are good again", self.name)
-        self._known, self.failures = reply.fingerprint, 0
-        return pace.after_success(self._pace, active=self._active)
+        self._known = reply.fingerprint
+        wait = pace.after_success(self._pace, active=self._active)
+        now = self._now()
+        self.report = PollReport(last_poll=now, last_good_poll=now, next_poll=now + wait)
+        return wait
 
     async def _take_in(self, listing: Listing) -> None:
         now = self._now()
@@ -124,31 +127,42 @@ class Watcher:
     async def _commit(self, changes: Mapping[str, Change], record: SourceRecord | None) -> None:
         if not changes and record is None:
             return
+        turn = Turn()
+        targets: dict[str, Sequence[str]] = {}
+        for change in changes.values():
+            await turn.pass_on()
+            for event in change.events:
+                targets[event.id] = self._route(subject_of(event, change.details, self.name))
         await self._state.commit(
             jobs={
-                (self.name, job_id): partial(_absorb, change=change, route=self._route)
+                (self.name, job_id): partial(_absorb, change=change, targets=targets)
                 for job_id, change in changes.items()
             },
             sources={} if record is None else {self.name: lambda _: record},
         )
-        turn = Turn()
         for job_id, change in changes.items():
             await turn.pass_on()
             for event in change.events:
                 _log.info("%s: %s: %s (%s)", self.name, one_line(event.type, 100), event.summary, event.id)
-                self._passed_on((self.name, job_id), event, self._route(event))
+                self._passed_on((self.name, job_id), event, targets[event.id])
 
     def _fault(self, error: SourceError) -> timedelta:
-        self.failures += 1
+        failures = self.report.failures + 1
         if error.fault == "refused":
             wait = pace.after_refusal(self._pace)
         else:
             after = pace.after_throttling if error.fault == "throttled" else pace.after_failure
-            wait = after(
-                self._pace, failures=self.failures, retry_after=error.retry_after, chance=self._chance()
-            )
+            wait = after(self._pace, failures=failures, retry_after=error.retry_after, chance=self._chance())
         level = logging.ERROR if error.fault == "refused" else logging.WARNING
         _log.log(level, "%s: %s; next poll in %s", self.name, error.reason, spell_duration(wait))
+        now = self._now()
+        self.report = PollReport(
+            last_poll=now,
+            last_good_poll=self.report.last_good_poll,
+            next_poll=now + wait,
+            failures=failures,
+            last_error=error.reason,
+        )
         return wait
 
 
@@ -169,7 +183,5 @@ def _of_one_organization(record: SourceRecord, listing: Listing) -> SourceRecord
     return record
 
 
-def _absorb(
-    record: JobRecord | None, *, change: Change, route: Callable[[Event], Sequence[str]]
-) -> JobRecord:
-    return absorb(record, snapshot=change.snapshot, seq=change.seq, events=change.events, route=route)
+def _absorb(record: JobRecord | None, *, change: Change, targets: Mapping[str, Sequence[str]]) -> JobRecord:
+    return absorb(record, snapshot=change.snapshot, seq=change.seq, events=change.events, targets=targets)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.servers import ScriptedServer, served
+from tests.slack import CheckedSlack, served_slack
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +29,9 @@ async def _no_task_is_left() -> AsyncIterator[None]:
 def _no_config_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run each test in a directory of its own, without the variables that configure a notifier."""
     monkeypatch.chdir(tmp_path)
-    for name in (
-        "NOTIFIER_CONFIG",
-        "NOTIFIER_STATE",
-        "NOTIFIER_LISTEN",
-        "NOTIFIER_WEB_TOKEN",
-        "ALLIUM_API_KEY",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("NOTIFIER_", "ALLIUM_", "SLACK_", "WEBHOOK_")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +58,12 @@ async def receiver() -> AsyncIterator[ScriptedServer]:
     """A webhook receiver that takes everything until told otherwise."""
     async with served(ScriptedServer()) as server:
         yield server
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[CheckedSlack]:
+    """A Slack that fails the test when it took a message against the real one's rules."""
+    slack = CheckedSlack()
+    async with served_slack(slack) as slack.url:
+        yield slack
+    assert not slack.faults, "\n".join(slack.faults)

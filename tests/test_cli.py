@@ -1,28 +1,29 @@
+"""The command line, and the commands that poll or say what a config means."""
+
 import asyncio
 import fcntl
 import json
-import os
 import re
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jsonschema
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook as Verifier
-from typer.testing import CliRunner, Result
 
 from notifier import __version__
-from notifier.cli import app
 from notifier.fields import decode_signing_secret
+from tests.commands import KEY, WHSEC, ended, invoke, notifier, start
 from tests.servers import ScriptedServer, job, served
 
-KEY = "allium-key-that-is-secret"
-WHSEC = "whsec_c2lnbmluZyBrZXkgdGhhdCBpcyBzZWNyZXQ="
-COMMANDS = ["run", "once", "check", "demo", "keygen", "schema"]
+COMMANDS = [
+    *("run", "once", "check", "test", "preview", "explain", "status", "jobs", "deliveries", "demo"),
+    *("keygen", "schema"),
+]
 GOOD = f"""
 [[sources]]
 api_key = "{KEY}"
@@ -30,47 +31,6 @@ api_key = "{KEY}"
 type = "webhook"
 url = "https://ops.example.com/path-that-is-secret"
 """
-
-
-def invoke(*arguments: str, **environment: str) -> Result:
-    """Run a command in this process; whatever happens must end in an exit code, never in a traceback."""
-    result = CliRunner().invoke(app, arguments, env=environment)
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    assert "that-is-secret" not in result.output
-    return result
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "notifier", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"]} | environment,
-    )
-
-
-async def ended(process: asyncio.subprocess.Process) -> Done:
-    async with asyncio.timeout(30):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    done = Done(process.returncode, out.decode(), err.decode())
-    assert "Traceback" not in done.err
-    assert "that-is-secret" not in done.out + done.err
-    assert WHSEC.removeprefix("whsec_") not in done.out + done.err
-    return done
-
-
-async def notifier(*arguments: str, **environment: str) -> Done:
-    """Run a command as a process of its own."""
-    return await ended(await start(*arguments, **environment))
 
 
 def environment_of(api: ScriptedServer, receiver: ScriptedServer) -> dict[str, str]:
@@ -141,6 +101,7 @@ def test_every_command_has_help(command: str | None, flag: str) -> None:
 def test_help_lists_the_commands() -> None:
     lines = invoke("--help").stdout.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines if line[2:3].strip()] == COMMANDS
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines), "each says all of it"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +117,10 @@ def test_help_lists_the_commands() -> None:
         ["once", "--timeout", "soon"],
         ["demo", "--seconds", "1"],
         ["demo", "--seconds", "x"],
+        ["test"],
+        ["preview"],
+        ["preview", "ops", "extra"],
+        ["explain"],
         ["keygen", "extra"],
         [],
     ],
@@ -193,6 +158,18 @@ def test_check_prints_what_the_config_means(tmp_path: Path) -> None:
         type = "webhook"
         url = "https://audit.example.com"
         secret = ["{WHSEC}", "{WHSEC}"]
+        [targets.team]
+        type = "slack"
+        token = "xoxb-6-that-is-secret"
+        channel = "#data-backfills"
+        [targets.grid]
+        type = "slack"
+        token = "xoxb-7-that-is-secret"
+        channel = "C0123456789"
+        api_url = "https://slack.example.com/8-that-is-secret/"
+        [targets.hook]
+        type = "slack"
+        webhook_url = "https://hooks.slack.com/services/9-that-is-secret"
         [store]
         url = "sqlite:///state.db"
         """
@@ -207,10 +184,13 @@ state    {tmp_path}/state.db (new)
 sources  2
   prod: https://api.example.com, every 15s, every 1m while no job is active; the first poll is a baseline and announces nothing
   test: https://api.allium.so, every 1m30s, every 5m while no job is active; the first poll announces all jobs
-targets  3
+targets  6
   ops: webhook at https://ops.example.com:8443, not signed
   data: webhook at https://data.example.com, signed
   audit: webhook at https://audit.example.com, signed with 2 secrets
+  team: Slack, #data-backfills by a bot token
+  grid: Slack, C0123456789 by a bot token at https://slack.example.com
+  hook: Slack, by an incoming webhook of https://hooks.slack.com
 routes   none: every event but backfill.progress goes to every target
 
 The config is fine.
@@ -218,6 +198,40 @@ The config is fine.
     )
     (tmp_path / "state.db").touch()
     assert f"state    {tmp_path}/state.db\n" in invoke("check").stdout
+
+
+def test_check_prints_the_routes_and_what_nobody_would_hear_of() -> None:
+    Path("notifier.toml").write_text(
+        GOOD
+        + """
+        [targets.spare]
+        type = "webhook"
+        url = "https://spare.example.com"
+        [[routes]]
+        events = ["backfill.*", "source.*"]
+        to = ["ops"]
+        [[routes]]
+        sources = ["alium"]
+        tables = ["base.*", "eth.*"]
+        names = ["*usdc*"]
+        destinations = ["kafka"]
+        to = ["ops"]
+        """
+    )
+    result = invoke("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.partition("routes ")[2] == (
+        """\
+  2
+  routes[0]: backfill.*, source.* → ops
+  routes[1]: every event but backfill.progress; sources alium; tables base.* or eth.*; names *usdc*; destinations kafka → ops
+warning  no route leads anywhere for target.down, target.up, delivery.dead of source allium: nobody hears of it
+warning  no route leads to spare: it would hear of nothing
+warning  routes[1].sources: "alium" matches no source; did you mean "allium"?
+
+The config is fine.
+"""
+    )
 
 
 def test_check_reads_the_environment_when_there_is_no_file() -> None:
@@ -230,17 +244,18 @@ def test_check_reads_the_environment_when_there_is_no_file() -> None:
 def test_check_tells_all_problems_and_exits_with_2() -> None:
     Path("notifier.toml").write_text(
         '[[sources]]\napi_ky = "that-is-secret"\npoll_every = 15\n[targets.ops]\ntype = "slack"\n'
+        '[targets.pager]\ntype = "pager"\n[[routes]]\nto = ["opps"]\n'
     )
     result = invoke("check")
     assert (result.exit_code, result.stdout) == (2, "")
     first, *lines = result.stderr.splitlines()
-    assert first == "notifier: 4 problems in notifier.toml:"
-    assert sorted(lines) == [
-        "  sources[0].api_key: is missing; set api_key or api_key_file",
-        '  sources[0].api_ky: unknown key; did you mean "api_key"?',
-        '  sources[0].poll_every: must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"',
-        '  targets.ops.type: "slack" is not available yet; "webhook" is',
+    assert first == "notifier: 6 problems in notifier.toml:"
+    assert sorted(line.partition(":")[0] for line in lines) == [
+        *("  routes[0].to[0]", "  sources[0].api_key", "  sources[0].api_ky", "  sources[0].poll_every"),
+        *("  targets.ops.token", "  targets.pager.type"),
     ]
+    assert '  sources[0].api_ky: unknown key; did you mean "api_key"?' in lines
+    assert "  sources[0].api_key: is missing; set api_key or api_key_file" in lines
 
 
 def test_check_tells_one_problem_as_one() -> None:
@@ -288,7 +303,13 @@ def test_the_config_can_stand_before_and_after_the_command(arguments: list[str])
     assert result.stdout.startswith("config   other.toml\n")
 
 
-@pytest.mark.parametrize("command", ["run", "once", "check"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("run", "once", "check", "check --connect", "test ops", "preview ops", "explain source.up"),
+        *("status", "jobs", "deliveries"),
+    ],
+)
 @pytest.mark.parametrize(
     ("arguments", "environment"),
     [(["--config", "missing.toml"], {}), ([], {"NOTIFIER_CONFIG": "missing.toml"})],
@@ -297,7 +318,7 @@ def test_a_config_that_is_missing_exits_with_2(
     command: str, arguments: list[str], environment: dict[str, str]
 ) -> None:
     Path("notifier.toml").write_text(GOOD)
-    result = invoke(command, *arguments, **environment)
+    result = invoke(*command.split(), *arguments, **environment)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         "notifier: 1 problem in missing.toml:\n  file: cannot be read: no such file or directory\n"

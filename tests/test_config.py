@@ -3,20 +3,24 @@ from pathlib import Path
 
 import pytest
 
-from notifier.config import Config, load_config
+from notifier.config import load_config, load_store
 from notifier.problem import ConfigError
+from notifier.settings import Settings, StoreSettings
+from notifier.targets.slack.settings import SlackSettings
+from notifier.targets.webhook import WebhookSettings
+from tests.configs import HOOK, KEY, SLACK, SLACK_HOOK, SOURCE, TARGET, TOKEN, WHSEC, load, problems
 from tests.wire import tls_files
 
-KEY = "allium-key-that-is-secret"
-WHSEC = "whsec_c2lnbmluZyBrZXkgdGhhdCBpcyBzZWNyZXQ="
-SOURCE = f'[[sources]]\napi_key = "{KEY}"\n'
-TARGET = SOURCE + '[targets.ops]\ntype = "webhook"\nurl = "https://ops.example.com/hooks"\n'
+SINGLE = "must be a table, written"
 NOT_YET = "not available yet; leave it at its default"
 NO_URL = "must be a URL that starts with http:// or https:// and names a host"
 NO_STORE = "must be sqlite:///relative/path or sqlite:////absolute/path"
+URLS = 'unknown key; did you mean "url"?'
 NO_DURATION = 'not a duration; write it like "15s", "2m", "1h30m" or "3d"'
 
 DEFAULTS = """
+routes = []
+
 [[sources]]
 name = "allium"
 api_key = "${ALLIUM_API_KEY}"
@@ -37,8 +41,20 @@ down_after = "5m"
 [targets.ops]
 type = "webhook"
 url = "https://ops.example.com/hooks/backfills"
+headers = {}
 format = "standard"
+body = ""
 batch_max = 100
+timeout = "15s"
+proxy = ""
+ca_file = ""
+
+[targets.team]
+type = "slack"
+token = "${SLACK_BOT_TOKEN}"
+channel = "#data-backfills"
+mentions = {}
+api_url = "https://slack.com/api/"
 timeout = "15s"
 proxy = ""
 ca_file = ""
@@ -64,38 +80,120 @@ format = "text"
 """
 
 
-def load(text: str, **environment: str) -> Config:
-    Path("notifier.toml").write_text(text)
-    return load_config(None, environment)
+CONTRACT = """
+[[sources]]
+name = "allium"
+api_key = "${ALLIUM_API_KEY}"
+base_url = "https://api.allium.so"
+job_link = ""
+poll_every = "15s"
+poll_idle_every = "1m"
+timeout = "30s"
+max_body = "256MiB"
+proxy = ""
+first_poll = "baseline"
+stalled_after = "30m"
+staging_stalled_after = "6h"
+milestones = [25, 50, 75]
+down_after = "5m"
+
+[targets.data-team]
+type = "slack"
+token = "${SLACK_BOT_TOKEN}"
+channel = "#data-backfills"
+style = "card"
+mentions = { "backfill.failed" = "<!subteam^S0123>" }
+api_url = "https://slack.com/api/"
+
+[targets.slack-hook]
+type = "slack"
+webhook_url = "${SLACK_WEBHOOK_URL}"
+
+[targets.ops]
+type = "webhook"
+url = "https://ops.example.com/hooks/backfills"
+secret = "${OPS_WEBHOOK_SECRET}"
+headers = { Authorization = "Bearer ${OPS_TOKEN}" }
+format = "standard"
+timeout = "15s"
+
+[[routes]]
+events = ["backfill.failed", "backfill.stalled", "source.*"]
+sources = ["allium"]
+tables = ["base.*"]
+to = ["data-team", "ops"]
+
+[delivery]
+give_up_after = "3d"
+first_retry = "5s"
+max_retry = "1h"
+down_after = "5m"
+digest_over = 10
+
+[store]
+url = "sqlite:///${STATE}/state.db"
+keep = "30d"
+
+[web]
+listen = "127.0.0.1:8080"
+
+[log]
+level = "info"
+format = "text"
+"""
 
 
-def problems(text: str | None, **environment: str) -> list[tuple[str, str]]:
-    """Return all that is wrong with a config, after a look for secrets in what is said about it."""
-    if text is not None:
-        Path("notifier.toml").write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load_config(None, environment)
-    assert caught.value.origin == ("the environment" if text is None else "notifier.toml")
-    told = f"{caught.value} {caught.value!r} {caught.value.problems}"
-    assert "that-is-secret" not in told
-    assert WHSEC.removeprefix("whsec_") not in told
-    return [(where, message) for where, message in caught.value.problems]
+def webhook(settings: Settings, name: str) -> WebhookSettings:
+    target = settings.targets[name]
+    assert isinstance(target, WebhookSettings)
+    return target
 
 
 # --------------------------------------------------------------------------------- what is fine
 
 
 def test_every_key_works_at_its_default(tmp_path: Path) -> None:
-    spelled = load(DEFAULTS, ALLIUM_API_KEY=KEY)
+    spelled = load(DEFAULTS, ALLIUM_API_KEY=KEY, SLACK_BOT_TOKEN=TOKEN)
     least = load(
         '[[sources]]\napi_key = "${ALLIUM_API_KEY}"\n'
-        '[targets.ops]\ntype = "webhook"\nurl = "https://ops.example.com/hooks/backfills"\n',
+        '[targets.ops]\ntype = "webhook"\nurl = "https://ops.example.com/hooks/backfills"\n'
+        f'[targets.team]\ntype = "slack"\ntoken = "{TOKEN}"\nchannel = "#data-backfills"\n',
         ALLIUM_API_KEY=KEY,
     )
     assert spelled == least
     assert spelled.warnings == []
     assert spelled.origin == "notifier.toml"
     assert spelled.settings.store.path == tmp_path / "notifier-state.db"
+
+
+def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
+    config = load(
+        CONTRACT,
+        ALLIUM_API_KEY=KEY,
+        SLACK_BOT_TOKEN=TOKEN,
+        SLACK_WEBHOOK_URL=HOOK,
+        OPS_WEBHOOK_SECRET=WHSEC,
+        OPS_TOKEN="ops-that-is-secret",
+        STATE=str(tmp_path),
+    )
+    assert config.warnings == [
+        'data-team: style "card" is not available yet; until then each event is a message of its own'
+    ]
+    settings = config.settings
+    team, hook = settings.targets["data-team"], settings.targets["slack-hook"]
+    assert isinstance(team, SlackSettings)
+    assert isinstance(hook, SlackSettings)
+    assert team.token is not None
+    assert hook.webhook_url is not None
+    assert (team.token.get_secret_value(), team.channel) == (TOKEN, "#data-backfills")
+    assert team.mentions == {"backfill.failed": "<!subteam^S0123>"}
+    assert (hook.webhook_url.get_secret_value(), hook.token) == (HOOK, None)
+    assert webhook(settings, "ops").headers["Authorization"].get_secret_value() == "Bearer ops-that-is-secret"
+    [route] = settings.routes
+    assert route.events == ["backfill.failed", "backfill.stalled", "source.*"]
+    assert (route.sources, route.tables, route.to) == (["allium"], ["base.*"], ["data-team", "ops"])
+    assert (route.names, route.destinations) == (None, None)
+    assert "that-is-secret" not in repr(config)
 
 
 def test_what_turns_a_part_off_that_is_not_there_yet_is_accepted() -> None:
@@ -111,6 +209,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         name = "prod"
         api_key = "{KEY}"
         base_url = "http://localhost:8080/gateway"
+        job_link = "https://app.example.com/jobs/{{job_id}}"
         poll_every = "2s"
         poll_idle_every = "1m30s"
         timeout = "500ms"
@@ -150,7 +249,8 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     assert (prod.poll_every, prod.poll_idle_every) == (timedelta(seconds=2), timedelta(seconds=90))
     assert (prod.timeout, prod.max_body) == (timedelta(milliseconds=500), 1024)
     assert (prod.first_poll, prod.base_url) == ("announce", "http://localhost:8080/gateway")
-    ops = settings.targets["ops"]
+    assert prod.job_link == "https://app.example.com/jobs/{job_id}"
+    ops = webhook(settings, "ops")
     assert [secret.get_secret_value() for secret in ops.secret] == [WHSEC, WHSEC]
     assert ops.headers["Authorization"].get_secret_value() == "Bearer t"
     assert settings.delivery.give_up_after == timedelta(hours=1)
@@ -171,8 +271,18 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         secret = "{WHSEC}"
         headers = {{ X-Key = "Bearer 5-that-is-secret" }}
         proxy = "http://user:6-that-is-secret@proxy.example.com:3128"
+        [targets.team]
+        type = "slack"
+        token = "{TOKEN}"
+        channel = "#x"
+        api_url = "https://slack.example.com/"
+        proxy = "http://user:8-that-is-secret@proxy.example.com:3128"
+        [targets.hook]
+        type = "slack"
+        webhook_url = "{HOOK}"
         """
     )
+    assert "that-is-secret" not in "".join(target.shown for target in config.settings.targets.values())
     assert "that-is-secret" not in f"{config!r} {config.settings}"
     assert WHSEC not in f"{config!r} {config.settings}"
 
@@ -212,13 +322,16 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         (SOURCE + "base_url = true", "sources[0].base_url", "must be a string in quotes"),
         (SOURCE + 'milestones = "25"', "sources[0].milestones", "must be a list in brackets"),
         (SOURCE + "milestones = [25.5]", "sources[0].milestones[0]", "must be a whole number"),
-        ("targets = []\n" + SOURCE, "targets", "must be a table"),
-        (SOURCE + "[targets]\nops = 1", "targets.ops", "must be a table"),
+        ("targets = []\n" + SOURCE, "targets", f"{SINGLE} [targets.NAME] in single brackets"),
+        (SOURCE + "[targets]\nops = 1", "targets.ops", f"{SINGLE} [targets.ops] in single brackets"),
+        (SOURCE + "[[targets.ops]]\n", "targets.ops", f"{SINGLE} [targets.ops] in single brackets"),
+        (SOURCE + '[[targets]]\ntype = "slack"', "targets", f"{SINGLE} [targets.NAME] in single brackets"),
+        (SOURCE + "[target.ops]\n", "target", 'unknown key; did you mean "targets"?'),
         (TARGET + "headers = 1", "targets.ops.headers", "must be a table"),
         (TARGET + "headers = { X = 1 }", "targets.ops.headers.X", "must be a string"),
         (TARGET + 'batch_max = "100"', "targets.ops.batch_max", "must be a whole number"),
-        ("delivery = 1\n" + SOURCE, "delivery", "must be a table"),
-        ("store = 'x'\n" + SOURCE, "store", "must be a table"),
+        ("delivery = 1\n" + SOURCE, "delivery", f"{SINGLE} [delivery] in single brackets"),
+        (SOURCE + "[[store]]", "store", f"{SINGLE} [store] in single brackets"),
         ("routes = {}\n" + SOURCE, "routes", "must be written [[routes]], in two brackets"),
         ("routes = [1]\n" + SOURCE, "routes[0]", "must be a table"),
         # durations, sizes, URLs, names, choices
@@ -259,7 +372,7 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         ),
         (
             TARGET.replace("[targets.ops]", '[targets."my ops"]'),
-            "targets.my ops",
+            'targets."my ops"',
             "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
         ),
         (
@@ -289,13 +402,6 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
             NO_STORE,
         ),
         # targets
-        (TARGET.replace('type = "webhook"\n', ""), "targets.ops.type", "is missing"),
-        (TARGET.replace('"webhook"', "1"), "targets.ops.type", 'must be one of "webhook"'),
-        (
-            TARGET.replace('"webhook"', '"email"'),
-            "targets.ops.type",
-            '"email" is no kind of target; use "webhook"',
-        ),
         (
             SOURCE + '[targets.ops]\ntype = "webhook"',
             "targets.ops.url",
@@ -318,24 +424,19 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
             "targets.ops",
             "has Authorization in headers and a user name in url; keep one of them",
         ),
-        # names that stand twice
-        (
-            SOURCE + SOURCE,
-            "sources[1].name",
-            '"allium" is also the name of sources[0]; names are unique',
-        ),
-        (
-            SOURCE + 'name = "a"\n' + SOURCE + SOURCE + 'name = "a"\n',
-            "sources[2].name",
-            '"a" is also the name of sources[0]; names are unique',
-        ),
         # what is not there yet
-        (SOURCE + 'job_link = "https://app.example.com/{job_id}"', "sources[0].job_link", NOT_YET),
         (SOURCE + 'stalled_after = "1h"', "sources[0].stalled_after", NOT_YET),
         (SOURCE + 'staging_stalled_after = "1h"', "sources[0].staging_stalled_after", NOT_YET),
         (SOURCE + "milestones = [50]", "sources[0].milestones", NOT_YET),
         (SOURCE + 'down_after = "1m"', "sources[0].down_after", NOT_YET),
         (TARGET + 'format = "cloudevents"', "targets.ops.format", NOT_YET),
+        (TARGET + 'format = "template"', "targets.ops.format", NOT_YET),
+        (
+            TARGET + 'format = "cloudevent"',
+            "targets.ops.format",
+            'must be one of "standard", "cloudevents", "cloudevents-batch" or "template"',
+        ),
+        (TARGET + 'body = "{}"', "targets.ops.body", NOT_YET),
         (TARGET + "batch_max = 10", "targets.ops.batch_max", NOT_YET),
         (SOURCE + '[delivery]\ndown_after = "1m"', "delivery.down_after", NOT_YET),
         (SOURCE + "[delivery]\ndigest_over = 5", "delivery.digest_over", NOT_YET),
@@ -347,12 +448,6 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         ),
         (SOURCE + '[web]\nlisten = "0.0.0.0:80"', "web.listen", NOT_YET),
         (SOURCE + '[web]\ntoken = "1-that-is-secret"', "web.token", NOT_YET),
-        (SOURCE + '[[routes]]\nto = ["ops"]', "routes", NOT_YET),
-        (
-            SOURCE + '[targets.team]\ntype = "slack"\ntoken = "1-that-is-secret"\nchannel = "#x"',
-            "targets.team.type",
-            '"slack" is not available yet; "webhook" is',
-        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, where: str, message: str) -> None:
@@ -368,19 +463,33 @@ def test_all_problems_are_told_at_once() -> None:
         [[sources]]
         api_key_file = "missing"
         timeout = "x"
+        ca_file = "missing"
         [targets.team]
         type = "slack"
         nonsense = 1
+        channel = "data"
+        mentions = { failed = "<!here>", "backfill.failed" = "data" }
+        [targets.other]
+        type = "teams"
         [targets.ops]
         type = "webhook"
         url = "ops"
+        [[routes]]
+        to = ["opps"]
+        event = []
         [store]
         url = "x"
         """
     assert sorted(problems(text)) == [
+        ("routes[0].event", 'unknown key; did you mean "events"?'),
+        ("routes[0].to[0]", 'there is no target "opps"; did you mean "ops"?'),
         ("sources[0].api_key", "the environment variable NOT_SET is not set"),
         ("sources[0].poll_every", 'must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"'),
         ("sources[1].api_key_file", "the file it names cannot be read: no such file or directory"),
+        (
+            "sources[1].ca_file",
+            "missing cannot be used as certificates: no such file or directory",
+        ),
         ("sources[1].name", '"allium" is also the name of sources[0]; names are unique'),
         ("sources[1].timeout", NO_DURATION),
         (
@@ -388,9 +497,42 @@ def test_all_problems_are_told_at_once() -> None:
             f"{NO_STORE}; for that file write sqlite:///x",
         ),
         ("targets.ops.url", NO_URL),
-        ("targets.team.type", '"slack" is not available yet; "webhook" is'),
+        ("targets.other.type", '"teams" is no kind of target; use "slack" or "webhook"'),
+        ("targets.team.channel", 'must start with # when it is a name: write "#data"'),
+        (
+            'targets.team.mentions."backfill.failed"',
+            "mentions nobody in Slack; write <@U…> for a person, <!subteam^S…> for a group, or <!here>",
+        ),
+        ("targets.team.mentions.failed", 'is no type of event; did you mean "backfill.failed"?'),
+        ("targets.team.nonsense", "unknown key"),
+        (
+            "targets.team.token",
+            "is missing; set token (or token_file) and channel, or webhook_url (or webhook_url_file)",
+        ),
         ("typo", "unknown key"),
     ]
+
+
+NO_PLACEHOLDER = "has braces other than {job_id}, the one placeholder there is"
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("app.example.com/{job_id}", NO_URL),
+        ("{job_id}", NO_URL),
+        ("ftp://app.example.com/{job_id}", NO_URL),
+        ("https://app.example.com/ {job_id}", NO_URL),
+        ("https://app.example.com/{id}", NO_PLACEHOLDER),
+        ("https://app.example.com/{}", NO_PLACEHOLDER),
+        ("https://app.example.com/{job_id", NO_PLACEHOLDER),
+        ("https://app.example.com/{{job_id}}", NO_PLACEHOLDER),
+        ("https://app.example.com/{job_id}/{status}", NO_PLACEHOLDER),
+        ("https://app.example.com/${job_id}", "the environment variable job_id is not set"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_a_problem(link: str, message: str) -> None:
+    assert problems(SOURCE + f'job_link = "{link}"') == [("sources[0].job_link", message)]
 
 
 # ------------------------------------------------------------------------------------ variables
@@ -439,9 +581,10 @@ def test_variables_stand_in_any_string() -> None:
     ).settings
     assert settings.sources[0].name == "prod"
     assert settings.sources[0].poll_every == timedelta(seconds=20)
-    assert settings.targets["ops"].shown_url == "https://ops.example.com"
-    assert settings.targets["ops"].secret[0].get_secret_value() == WHSEC
-    assert settings.targets["ops"].headers["X-Name"].get_secret_value() == "prod"
+    ops = webhook(settings, "ops")
+    assert ops.shown == "webhook at https://ops.example.com, signed"
+    assert ops.secret[0].get_secret_value() == WHSEC
+    assert ops.headers["X-Name"].get_secret_value() == "prod"
     assert settings.log.level == "error"
 
 
@@ -503,8 +646,8 @@ def test_secrets_are_read_from_files() -> None:
         DIRECTORY=".",
     ).settings
     assert settings.sources[0].api_key.get_secret_value() == KEY
-    assert settings.targets["ops"].url.get_secret_value() == "https://ops.example.com/from-a-file"
-    assert [secret.get_secret_value() for secret in settings.targets["ops"].secret] == [WHSEC]
+    assert webhook(settings, "ops").url.get_secret_value() == "https://ops.example.com/from-a-file"
+    assert [secret.get_secret_value() for secret in webhook(settings, "ops").secret] == [WHSEC]
 
 
 def test_a_dollar_sign_in_a_file_is_one() -> None:
@@ -695,8 +838,8 @@ def test_the_environment_alone_makes_a_source_and_a_target() -> None:
     [source] = config.settings.sources
     assert (source.name, source.base_url) == ("allium", "http://localhost:8080")
     assert source.api_key.get_secret_value() == KEY
-    [(name, target)] = config.settings.targets.items()
-    assert (name, target.type) == ("webhook", "webhook")
+    assert list(config.settings.targets) == ["webhook"]
+    target = webhook(config.settings, "webhook")
     assert target.url.get_secret_value() == "https://ops.example.com/hooks/${HOME}"
     assert [secret.get_secret_value() for secret in target.secret] == [WHSEC]
     assert config.settings.store.path == Path.cwd() / "elsewhere.db"
@@ -711,8 +854,8 @@ def test_the_environment_can_name_files_of_secrets() -> None:
         None, {"ALLIUM_API_KEY_FILE": "key", "WEBHOOK_URL_FILE": "url", "WEBHOOK_SECRET_FILE": "secret"}
     ).settings
     assert settings.sources[0].api_key.get_secret_value() == KEY
-    assert settings.targets["webhook"].url.get_secret_value() == "https://ops.example.com/"
-    assert settings.targets["webhook"].secret[0].get_secret_value() == WHSEC
+    assert webhook(settings, "webhook").url.get_secret_value() == "https://ops.example.com/"
+    assert webhook(settings, "webhook").secret[0].get_secret_value() == WHSEC
 
 
 def test_a_key_alone_is_enough_and_warns_that_nobody_would_hear() -> None:
@@ -768,23 +911,13 @@ def test_a_key_alone_is_enough_and_warns_that_nobody_would_hear() -> None:
         ),
         ({"ALLIUM_API_KEY": KEY, "NOTIFIER_LISTEN": "0.0.0.0:80"}, [("NOTIFIER_LISTEN", NOT_YET)]),
         ({"ALLIUM_API_KEY": KEY, "NOTIFIER_WEB_TOKEN": "that-is-secret"}, [("NOTIFIER_WEB_TOKEN", NOT_YET)]),
-        *(
-            (
-                {"ALLIUM_API_KEY": KEY, name: "that-is-secret"},
-                [(name, "Slack is not available yet; unset it")],
-            )
-            for name in (
-                "SLACK_BOT_TOKEN",
-                "SLACK_BOT_TOKEN_FILE",
-                "SLACK_CHANNEL",
-                "SLACK_WEBHOOK_URL",
-                "SLACK_WEBHOOK_URL_FILE",
-            )
-        ),
         (
             {"WEBHOOK_SECRET": "that-is-secret", "SLACK_CHANNEL": "#x", "NOTIFIER_STATE": "postgres://db/x"},
             [
-                ("SLACK_CHANNEL", "Slack is not available yet; unset it"),
+                (
+                    "SLACK_BOT_TOKEN",
+                    "is not set; set it, or SLACK_BOT_TOKEN_FILE, or unset SLACK_CHANNEL",
+                ),
                 ("ALLIUM_API_KEY", "is not set; set it, or ALLIUM_API_KEY_FILE"),
                 ("WEBHOOK_URL", "is not set; set it, or WEBHOOK_URL_FILE"),
                 ("WEBHOOK_SECRET", "must start with whsec_ (make one with: notifier keygen)"),
@@ -827,7 +960,9 @@ def test_an_override_that_is_wrong_is_told_by_its_name() -> None:
     assert problems(SOURCE, NOTIFIER_STATE="postgresql://user:that-is-secret@db/x") == [
         ("NOTIFIER_STATE", "PostgreSQL is not available yet; use sqlite:///…")
     ]
-    assert problems("store = 1\n" + SOURCE, NOTIFIER_STATE="sqlite:///x") == [("store", "must be a table")]
+    assert problems("store = 1\n" + SOURCE, NOTIFIER_STATE="sqlite:///x") == [
+        ("store", f"{SINGLE} [store] in single brackets")
+    ]
 
 
 def test_variables_of_the_environment_alone_do_not_count_beside_a_file() -> None:
@@ -840,6 +975,78 @@ def test_variables_of_the_environment_alone_do_not_count_beside_a_file() -> None
     )
     assert config.settings.sources[0].api_key.get_secret_value() == KEY
     assert config.settings.targets == {}
+
+
+# -------------------------------------------------------------------------------- only the store
+
+
+def test_where_the_state_is_can_be_read_without_any_secret(tmp_path: Path) -> None:
+    Path("notifier.toml").write_text(
+        """
+        sources = 1
+        [targets.team]
+        type = "${NOT_SET}"
+        token_file = "missing"
+        [[routes]]
+        to = ["nowhere"]
+        [store]
+        url = "sqlite:///${DIRECTORY}/state.db"
+        """
+    )
+    assert load_store(None, {"DIRECTORY": "kept"}).path == tmp_path / "kept" / "state.db"
+    assert load_store(None, {"NOTIFIER_STATE": "sqlite:////run/x.db", "DIRECTORY": "kept"}).path == Path(
+        "/run/x.db"
+    )
+
+
+@pytest.mark.parametrize("text", ["", SOURCE, "[store]\n", "store = {}\n", "[web]\nlisten = 1\n"])
+def test_the_state_is_where_it_is_by_default_when_nothing_is_said(tmp_path: Path, text: str) -> None:
+    assert load_store(None, {}).path == tmp_path / "notifier-state.db"
+    Path("notifier.toml").write_text(text)
+    environment = {"NOTIFIER_STATE": "", "NOTIFIER_LISTEN": "", "NOTIFIER_WEB_TOKEN": "x"}
+    assert load_store(None, environment).path == tmp_path / "notifier-state.db"
+    assert load_store(Path("notifier.toml"), {}) == StoreSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "expected"),
+    [
+        ('[store]\nurl = "${NO}"', {}, [("store.url", "the environment variable NO is not set")]),
+        ('[store]\nurl = "x"', {}, [("store.url", f"{NO_STORE}; for that file write sqlite:///x")]),
+        ("[store]\nurl = 1", {}, [("store.url", "must be a string in quotes")]),
+        ('[store]\nurls = "x"\nkeep = "1d"', {}, [("store.keep", NOT_YET), ("store.urls", URLS)]),
+        ("store = 1", {}, [("store", f"{SINGLE} [store] in single brackets")]),
+        ("[[store]]", {}, [("store", f"{SINGLE} [store] in single brackets")]),
+        ("store = 1", {"NOTIFIER_STATE": "x"}, [("store", f"{SINGLE} [store] in single brackets")]),
+        (
+            "sources = 1",
+            {"NOTIFIER_STATE": "postgresql://user:that-is-secret@db/x"},
+            [("NOTIFIER_STATE", "PostgreSQL is not available yet; use sqlite:///…")],
+        ),
+        ("[store", {}, [("file", "is not valid TOML: Expected ']' at the end of a table declaration")]),
+    ],
+)
+def test_of_a_config_that_is_only_asked_for_the_store_no_other_problem_is_told(
+    text: str, environment: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    Path("notifier.toml").write_text(f"{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_store(None, environment)
+    assert caught.value.origin == "notifier.toml"
+    assert "that-is-secret" not in f"{caught.value} {caught.value.problems}"
+    found = [(where, message.partition(" (at line")[0]) for where, message in caught.value.problems]
+    assert sorted(found) == expected
+
+
+def test_a_store_of_the_environment_alone_that_is_wrong_is_told_by_its_name() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_store(None, {"NOTIFIER_STATE": "state.db"})
+    assert caught.value.origin == "the environment"
+    assert caught.value.problems == [
+        ("NOTIFIER_STATE", f"{NO_STORE}; for that file write sqlite:///state.db")
+    ]
+    with pytest.raises(ConfigError):
+        load_store(Path("missing.toml"), {})
 
 
 # ---------------------------------------------------------------------------------- warnings
@@ -870,6 +1077,34 @@ def test_variables_of_the_environment_alone_do_not_count_beside_a_file() -> None
             TARGET + f'[store]\nurl = "sqlite:////{"x" * 300}/state.db"',
             [f"the directory of the state, /{'x' * 300}, cannot be looked at: file name too long"],
         ),
+        (
+            TARGET + SOURCE + 'name = "again"\nbase_url = "https://api.allium.so/"',
+            [
+                (
+                    "allium and again have the same API key: their jobs are the same, each is announced 2 "
+                    "times, and the API's one request a second is shared"
+                )
+            ],
+        ),
+        (TARGET + SOURCE + 'name = "other"\nbase_url = "https://api.example.com"', []),
+        (TARGET + '[[sources]]\nname = "other"\napi_key = "another"', []),
+        (SLACK, []),
+        (SLACK_HOOK + 'style = "message"', []),
+        (
+            SLACK + 'style = "card"',
+            ['team: style "card" is not available yet; until then each event is a message of its own'],
+        ),
+        (SLACK + 'mentions = { "backfill.*" = "<!here>", "source.down" = "<!here>" }', []),
+        (
+            SLACK + 'mentions = { "backfill.faild" = "<!here>" }',
+            [
+                'team: mentions for "backfill.faild", which is no known type of event; did you mean "backfill.failed"?',
+            ],
+        ),
+        (
+            TARGET + '[[routes]]\nto = ["ops"]\nevents = ["nonsense"]',
+            [],
+        ),  # `check` tells: tests/test_silence.py
     ],
 )
 def test_what_is_odd_without_being_wrong_is_a_warning(text: str, warnings: list[str]) -> None:

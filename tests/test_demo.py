@@ -1,18 +1,33 @@
 """The demo: its verdict, its simulation, and one run of all of it."""
 
 import asyncio
+import io
 import json
+import re
 import signal
 import socket
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from rich.console import Console
 
+from notifier.demo import allium, receiver
+from notifier.demo.allium import SimulatedAllium
+from notifier.demo.daemon import Daemon
 from notifier.demo.lives import generation
-from notifier.demo.show import Transitions, differences
+from notifier.demo.receiver import Receiver
+from notifier.demo.show import Transitions, World, _served, _Show, differences
+from notifier.demo.slack import API, Channel, FakeSlack, Post
+from notifier.fields import decode_signing_secret, new_signing_secret
+from notifier.targets.webhook import webhook_headers
 
 BEGAN = datetime(2026, 1, 31, tzinfo=UTC)
+SECRET = new_signing_secret()
+CHANNEL = Channel(id="C0DEMO", name="data-backfills")
 S, T, C = "staging", "transporting", "completed"
 
 
@@ -37,6 +52,155 @@ def test_the_verdict_names_each_job_that_was_announced_otherwise(
     lines = differences(served, announced)
     assert len(lines) == len(told)
     assert all(line.startswith(start) for line, start in zip(lines, told, strict=True))
+
+
+def a_world() -> World:
+    """Return a world in which nothing has happened yet."""
+    return World(
+        api=SimulatedAllium("key", seed=7),
+        hooks=Receiver(SECRET, lambda _: None),
+        slack=FakeSlack(CHANNEL, token="xoxb-demo"),
+    )
+
+
+def posted(world: World, *event_ids: str) -> None:
+    world.slack.posts += (
+        Post(
+            channel=CHANNEL,
+            ts=f"1.{number}",
+            message={"metadata": {"event_type": "x", "event_payload": {"event_id": event_id}}},
+        )
+        for number, event_id in enumerate(event_ids)
+    )
+
+
+@pytest.mark.parametrize(
+    ("posts", "faults"),
+    [
+        (["done", "failed", "cancelled"], []),
+        (["cancelled", "done", "failed"], []),
+        (["done", "cancelled"], ["failed: not posted to Slack"]),
+        (["done", "failed", "cancelled", "done"], ["done: posted to Slack once too often"]),
+        (["done", "failed", "cancelled", "staged"], ["staged: posted to Slack once too often"]),
+        (["done", "failed", "cancelled", "unheard of"], ["unheard of: posted to Slack once too often"]),
+        ([], ["cancelled: not posted to Slack", "done: not posted to Slack", "failed: not posted to Slack"]),
+    ],
+)
+def test_every_job_that_ended_must_be_posted_to_slack_once(posts: list[str], faults: list[str]) -> None:
+    world = a_world()
+    world.hooks.types.update(
+        {
+            "staged": "backfill.staging",
+            "done": "backfill.completed",
+            "failed": "backfill.failed",
+            "cancelled": "backfill.cancelled",
+        }
+    )
+    posted(world, *posts)
+    assert sorted(world.faults()) == faults
+
+
+def test_a_job_that_was_announced_otherwise_is_a_fault_beside_those_of_slack() -> None:
+    world = a_world()
+    world.api.served["j"] = [(S, C)]
+    world.hooks.types["done"] = "backfill.completed"
+    assert world.faults() == [
+        "j: served staging→completed; announced nothing",
+        "done: not posted to Slack",
+    ]
+
+
+def verdict(world: World, *, code: int = 0, log: list[str] | None = None) -> tuple[bool, str]:
+    """Return whether the demo is content, and what it prints at its end."""
+    out = io.StringIO()
+    daemon = Daemon(Path(), lambda _: None)
+    daemon.log.extend(log or [])
+    good = _Show(Console(file=out, width=200, highlight=False)).verdict(world, daemon, code)
+    return good, out.getvalue()
+
+
+def test_a_good_end_counts_what_went_to_slack() -> None:
+    world = a_world()
+    world.api.polls = 9
+    world.api.served["j"] = world.hooks.announced["j"] = [(None, S), (S, C)]
+    world.hooks.types.update({"1": "backfill.staging", "2": "backfill.completed"})
+    posted(world, "2")
+    good, text = verdict(world)
+    assert good
+    assert "0 jobs in 9 polls: 2 transitions happened, 2 were announced, 1 of them to Slack, too." in text
+    assert text.endswith("Everything that happened was announced, in order, once.\n")
+    world.hooks.repeats = 3
+    assert "2 were announced, 3 of them repeated, 1 of them to Slack, too." in verdict(world)[1]
+
+
+def test_a_bad_end_says_what_is_wrong() -> None:
+    world = a_world()
+    world.hooks.types["1"] = "backfill.completed"
+    good, text = verdict(world, code=1, log=["a line", "[red]the last line"])
+    assert not good
+    assert text.partition("What was announced is not what happened:\n")[2].splitlines() == [
+        "  1: not posted to Slack",
+        "  the daemon ended with exit code 1; its last lines:",
+        "    a line",
+        "    [red]the last line",
+        "  the daemon never polled",
+    ]
+
+
+def test_an_end_before_anything_happened_is_no_fault() -> None:
+    world = a_world()
+    world.api.polls = 1
+    good, text = verdict(world)
+    assert good
+    assert text.endswith("It ended before anything happened.\n")
+
+
+def signed(event: dict[str, Any], id_: str = "evt_1") -> dict[str, Any]:
+    body = json.dumps(event).encode()
+    return {
+        "data": body,
+        "headers": webhook_headers(id_, body, [decode_signing_secret(SECRET)], datetime.now(UTC)),
+    }
+
+
+async def test_the_receiver_takes_what_is_signed_and_each_event_once() -> None:
+    seen: list[dict[str, Any]] = []
+    world = a_world()
+    world = World(api=world.api, hooks=Receiver(SECRET, seen.append), slack=world.slack)
+    event = {
+        "type": "backfill.staging",
+        "data": {"event_id": "evt_1", "job_id": "j", "previous_status": None, "status": S},
+    }
+    async with _served(world, 0) as url, aiohttp.ClientSession() as session:
+        answers = []
+        for arguments in (
+            signed(event),
+            signed(event),
+            signed(event) | {"data": json.dumps(event | {"type": "x"}).encode()},
+            {"data": b"{}"},
+        ):
+            async with session.post(f"{url}{receiver.PATH}", **arguments) as response:
+                answers.append(response.status)
+    assert answers == [204, 204, 401, 401]
+    assert seen == [event]
+    assert (world.hooks.announced, world.hooks.repeats) == ({"j": [(None, S)]}, 1)
+
+
+async def test_a_message_s_title_leads_to_the_job() -> None:
+    world = a_world()
+    async with _served(world, 0) as url, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}{allium.PATH}", headers={"X-API-Key": "key"}) as response:
+            [first, *_] = await response.json()
+        async with session.get(f"{url}/jobs/{first['job_id']}") as response:
+            shown = await response.json()
+        async with session.get(f"{url}/jobs/other") as response:
+            assert await response.json() is None
+        async with session.get(f"{url}{allium.PATH}", headers={"X-API-Key": "other"}) as response:
+            assert response.status == 401
+        async with session.post(f"{url}{API}auth.test") as response:
+            assert (await response.json())["error"] == "not_authed"
+    assert (shown["job_id"], shown["job_name"]) == (first["job_id"], first["job_name"])
+    assert world.api.polls == 1
 
 
 def test_a_minute_of_the_simulation_has_every_kind_of_life() -> None:
@@ -71,13 +235,27 @@ async def _demo(*arguments: str) -> asyncio.subprocess.Process:
 
 
 async def test_the_demo_announces_exactly_what_happens_and_ends_by_itself() -> None:
-    process = await _demo("--seconds", "7")
+    process = await _demo("--seconds", "10")
     async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode == 0, out.decode() + err.decode()
-    assert "Everything that happened was announced, in order, once." in out.decode()
-    assert "● staging" in out.decode()
     assert err == b""
+    text = out.decode()
+    assert text.endswith("Everything that happened was announced, in order, once.\n")
+    assert "● staging" in text
+    assert "\x1b" not in text, "a pipe gets no escapes"
+
+    messages = re.findall(r"^\d\d:\d\d:\d\d  slack    #data-backfills\n((?: {10}.*\n)+)", text, re.MULTILINE)
+    assert messages, "some jobs end within these seconds"
+    assert f", {len(messages)} of them to Slack, too." in text
+    for message in messages:
+        title, *facts = (line.strip() for line in message.splitlines())
+        assert re.match(r"(✅|❌|🚫) .+ (completed in|failed after|was cancelled after) ", title)
+        assert any(fact.startswith("▌ Table  base.") for fact in facts)
+        assert all(fact.startswith("▌ ") for fact in facts)
+        assert "hunter2" not in message
+    failed = [message for message in messages if "❌" in message]
+    assert all("@data-oncall" in message for message in failed)
 
 
 async def test_ctrl_c_ends_the_demo_with_its_verdict() -> None:

@@ -1,6 +1,7 @@
 """One target's deliveries, with a target in the test's hands and the state in a real file."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from notifier.dispatcher import CONCURRENCY, Dispatcher
+from notifier.dispatcher import Dispatcher
 from notifier.lanes import RetryPolicy
 from notifier.model import (
     DeliveryState,
@@ -25,6 +26,7 @@ from notifier.outbox import absorb, delivery_id
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 
+CONCURRENCY = 3
 POLICY = RetryPolicy(
     first_retry=timedelta(milliseconds=1),
     max_retry=timedelta(milliseconds=4),
@@ -36,8 +38,10 @@ class Hand:
     """A target whose attempts wait for the test to end them."""
 
     name = "ops"
+    concurrency = CONCURRENCY
 
-    def __init__(self) -> None:
+    def __init__(self, interval: timedelta) -> None:
+        self.interval = interval
         self.sent: list[str] = []
         self.under_way: dict[str, asyncio.Future[None]] = {}
         self.script: list[BaseException | None] | None = None
@@ -107,13 +111,19 @@ def _with_event(old: JobRecord | None, *, id_: str, seq: int) -> JobRecord:
         payload=msgspec.Raw(b"{}"),
     )
     snapshot = Snapshot(status="staging", first_seen=now, status_since=now, element=msgspec.Raw(b"{}"))
-    return absorb(old, snapshot=snapshot, seq=seq, events=[event], route=lambda _: ("ops",))
+    return absorb(old, snapshot=snapshot, seq=seq, events=[event], targets={id_: ("ops",)})
 
 
 @asynccontextmanager
-async def bench(tmp_path: Path, *, once: bool = False, policy: RetryPolicy = POLICY) -> AsyncIterator[Bench]:
+async def bench(
+    tmp_path: Path,
+    *,
+    once: bool = False,
+    policy: RetryPolicy = POLICY,
+    interval: timedelta = timedelta(0),
+) -> AsyncIterator[Bench]:
     async with State(partial(SqliteStore, tmp_path / "state.db")) as state:
-        yield Bench(state, Hand(), once=once, policy=policy)
+        yield Bench(state, Hand(interval), once=once, policy=policy)
 
 
 @asynccontextmanager
@@ -170,6 +180,33 @@ async def test_a_failed_delivery_is_tried_again_with_the_same_id_and_holds_back_
         b.hand.end(second)
         b.hand.end(other)
     assert b.hand.sent == [first, first, other, second]
+
+
+async def test_a_target_that_asks_to_be_left_alone_is_left_alone_with_all_that_waits(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        [first] = await b.observe("j")
+        await b.hand.attempts(first)
+        asked = time.monotonic()
+        b.hand.end(first, SendError("answered 429", retry_after=timedelta(milliseconds=300)))
+        while b.states("j") == [("pending", 0)]:  # noqa: ASYNC110 - until its outcome is stored
+            await asyncio.sleep(0.001)
+        [other] = await b.observe("k")
+        await b.hand.attempts(first, other)
+        assert time.monotonic() - asked >= 0.3
+        b.hand.end(first)
+        b.hand.end(other)
+
+
+async def test_attempts_keep_the_interval_that_the_target_asks_for(tmp_path: Path) -> None:
+    async with bench(tmp_path, interval=timedelta(milliseconds=200)) as b, running(b):
+        began = time.monotonic()
+        [first] = await b.observe("j")
+        [second] = await b.observe("k")
+        await b.hand.attempts(first)
+        await b.hand.attempts(first, second)
+        assert time.monotonic() - began >= 0.2
+        b.hand.end(first)
+        b.hand.end(second)
 
 
 async def test_a_refusal_for_good_is_passed_over(tmp_path: Path) -> None:

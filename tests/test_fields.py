@@ -25,10 +25,10 @@ from notifier.fields import (
     check_http_url,
     decode_signing_secret,
     format_size,
-    later,
     new_signing_secret,
     origin,
 )
+from notifier.later import later
 
 WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 NO_URL = "must be a URL that starts with http:// or https:// and names a host"

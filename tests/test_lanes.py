@@ -105,6 +105,29 @@ def test_a_lane_is_idle_when_nothing_is_due_and_nothing_under_way() -> None:
     assert len(lane) == 1
 
 
+def test_attempts_start_an_interval_apart() -> None:
+    lane = Lane(10, interval_seconds=1.0)
+    for number in range(3):
+        lane.add(Waiting(("allium", f"j{number}"), f"dlv_{number}", 0.0))
+    assert [w.delivery_id for w in lane.take(5.0)] == ["dlv_0"]
+    assert lane.next_due() == 6.0
+    assert lane.take(5.9) == []
+    assert [w.delivery_id for w in lane.take(6.5)] == ["dlv_1"]
+    assert lane.next_due() == 7.5
+    assert not lane.is_idle(6.6), "what only the interval delays is still to be done"
+
+
+def test_a_held_lane_starts_nothing_before_its_time() -> None:
+    lane = _lane(Waiting(("allium", "a"), "dlv_a", 0.0), Waiting(("allium", "b"), "dlv_b", 50.0))
+    lane.hold(30.0)
+    lane.hold(20.0)
+    assert lane.next_due() == 30.0
+    assert lane.take(29.9) == []
+    assert lane.is_idle(29.9), "nobody waits for a target that asked to be left alone"
+    assert [w.delivery_id for w in lane.take(30.0)] == ["dlv_a"]
+    assert lane.next_due() == 50.0
+
+
 class _Model:
     """What a lane is to do, in the plainest words."""
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -31,15 +31,15 @@ def _event(seq: int) -> Event:
     )
 
 
-def _to(*targets: str) -> Callable[[Event], Sequence[str]]:
-    return lambda _: targets
-
-
 def _record(*routes: Sequence[str]) -> JobRecord:
     record: JobRecord | None = None
     for seq, targets in enumerate(routes, 1):
         record = absorb(
-            record, snapshot=_snapshot("staging"), seq=seq, events=[_event(seq)], route=_to(*targets)
+            record,
+            snapshot=_snapshot("staging"),
+            seq=seq,
+            events=[_event(seq)],
+            targets={f"evt_{seq}": targets},
         )
     return record or JobRecord(snapshot=_snapshot("staging"))
 
@@ -53,7 +53,9 @@ def _with_payload(record: JobRecord) -> list[int]:
 
 
 def test_the_first_change_of_a_job_makes_its_record() -> None:
-    record = absorb(None, snapshot=_snapshot("staging"), seq=1, events=[_event(1)], route=_to("ops", "audit"))
+    record = absorb(
+        None, snapshot=_snapshot("staging"), seq=1, events=[_event(1)], targets={"evt_1": ("ops", "audit")}
+    )
     assert record.snapshot == _snapshot("staging")
     assert record.seq == 1
     assert record.events == (_event(1),)
@@ -67,7 +69,7 @@ def test_the_first_change_of_a_job_makes_its_record() -> None:
 
 def test_a_change_without_an_event_keeps_what_waits() -> None:
     before = _record(["ops"])
-    after = absorb(before, snapshot=_snapshot("paused"), seq=1, events=[], route=_to("ops"))
+    after = absorb(before, snapshot=_snapshot("paused"), seq=1, events=[], targets={})
     assert after == msgspec.structs.replace(before, snapshot=_snapshot("paused"))
 
 
@@ -80,7 +82,9 @@ def test_later_deliveries_stand_behind_earlier_ones() -> None:
 
 def test_a_later_change_leaves_a_pending_payload_as_it_is() -> None:
     before = _record(["ops"])
-    after = absorb(before, snapshot=_snapshot("failed"), seq=2, events=[_event(2)], route=_to("ops"))
+    after = absorb(
+        before, snapshot=_snapshot("failed"), seq=2, events=[_event(2)], targets={"evt_2": ("ops",)}
+    )
     assert after.events[0] == before.events[0]
     assert after.deliveries[0] == before.deliveries[0]
 
@@ -97,7 +101,7 @@ def test_each_event_is_routed_by_itself() -> None:
         snapshot=_snapshot("staging"),
         seq=2,
         events=[_event(1), _event(2)],
-        route=lambda event: ("ops",) if event.seq == 2 else (),
+        targets={"evt_1": (), "evt_2": ("ops",)},
     )
     assert [d.event_id for d in record.deliveries] == ["evt_2"]
     assert _with_payload(record) == [2]

@@ -142,7 +142,7 @@ async def test_an_unchanged_reply_is_a_good_poll(api: ScriptedServer, path: Path
         for _ in range(3):
             assert await watched.observe() == ACTIVE
         assert watched.announced() == []
-        assert watched.watcher.failures == 0
+        assert watched.watcher.report.failures == 0
 
 
 BAD: list[tuple[str, Any]] = [
@@ -167,12 +167,12 @@ async def test_a_poll_that_is_no_observation_changes_nothing(
         api.answer = bad
         for failures in (1, 2, 3):
             await watched.observe()
-            assert watched.watcher.failures == failures
+            assert watched.watcher.report.failures == failures
         assert watched.announced() == []
         api.answer = [job("j", "failed")]
         await watched.observe()
         assert watched.announced() == [("staging", "failed")]
-        assert watched.watcher.failures == 0
+        assert watched.watcher.report.failures == 0
 
 
 async def test_a_failed_first_poll_is_no_baseline(api: ScriptedServer, path: Path) -> None:

@@ -432,7 +432,7 @@ def test_no_secret_is_in_what_settings_look_like() -> None:
     )
     assert "secret-" not in f"{settings!r} {settings}"
     assert SIGNING_SECRET not in repr(settings)
-    assert settings.shown_url == "https://ops.example.com"
+    assert settings.shown == "webhook at https://ops.example.com, signed"
 
 
 def test_a_url_with_a_user_leaves_no_room_for_another_authorization() -> None:

@@ -50,6 +50,12 @@ class SimulatedAllium:
             return web.Response(status=304, headers={"ETag": etag})
         return web.Response(body=body, content_type="application/json", headers={"ETag": etag})
 
+    async def show_job(self, request: web.Request) -> web.Response:
+        """Answer a visit of the page that a message's title leads to."""
+        wanted = request.match_info["job_id"]
+        found = (element for element in self._listing() if element["job_id"] == wanted)
+        return web.json_response(next(found, None))
+
     def _listing(self) -> list[dict[str, Any]]:
         at = self._frozen if self._frozen is not None else time.monotonic() - self._started
         while len(self._lives) * 60 <= at:

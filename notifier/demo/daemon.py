@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _CONFIG = """\
@@ -14,6 +14,7 @@ _CONFIG = """\
 name = "demo"
 api_key = "${{DEMO_API_KEY}}"
 base_url = "{url}"
+job_link = "{url}/jobs/{{job_id}}"
 poll_every = "1s"
 poll_idle_every = "1s"
 
@@ -21,6 +22,21 @@ poll_idle_every = "1s"
 type = "webhook"
 url = "{url}{hook}"
 secret = "${{DEMO_WEBHOOK_SECRET}}"
+
+[targets.data-team]
+type = "slack"
+token = "${{DEMO_SLACK_TOKEN}}"
+channel = "#{channel}"
+style = "message"
+mentions = {{ "backfill.failed" = "<!subteam^S0DATA|data-oncall>" }}
+api_url = "{url}/api/"
+
+[[routes]]
+to = ["receiver"]
+
+[[routes]]
+events = ["backfill.completed", "backfill.failed", "backfill.cancelled"]
+to = ["data-team"]
 
 [store]
 url = "sqlite:///{state}"
@@ -37,12 +53,13 @@ class Daemon:
         self._told = told
         self.log: deque[str] = deque(maxlen=40)
 
-    async def start(self, *, url: str, hook: str, api_key: str, secret: str) -> None:
-        """Start it on a config of its own."""
+    async def start(self, *, url: str, hook: str, channel: str, secrets: Mapping[str, str]) -> None:
+        """Start it on a config of its own; `secrets` are the variables that the config names."""
         config = self._directory / "notifier.toml"
-        config.write_text(_CONFIG.format(url=url, hook=hook, state=self._directory / "state.db"))
+        state = self._directory / "state.db"
+        config.write_text(_CONFIG.format(url=url, hook=hook, channel=channel, state=state))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
-        environment |= {"DEMO_API_KEY": api_key, "DEMO_WEBHOOK_SECRET": secret}
+        environment |= secrets
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "notifier", "run", "--config", str(config)),
             stderr=asyncio.subprocess.PIPE,

@@ -20,10 +20,10 @@ class Receiver:
     def __init__(self, secret: str, seen: Callable[[dict[str, Any]], None]) -> None:
         self._key = decode_signing_secret(secret)
         self._seen = seen
-        self._ids: set[str] = set()
         self.announced: dict[str, list[tuple[str | None, str]]] = {}
         """Each job's transitions in the order they arrived."""
-        self.events = 0
+        self.types: dict[str, str] = {}
+        """The type of each event by its id."""
         self.repeats = 0
 
     async def take(self, request: web.Request) -> web.Response:
@@ -33,11 +33,10 @@ class Receiver:
             return web.json_response({"error": "the signature does not hold"}, status=401)
         event = msgspec.json.decode(body)
         data = event["data"]
-        if data["event_id"] in self._ids:
+        if data["event_id"] in self.types:
             self.repeats += 1
             return web.Response(status=204)
-        self._ids.add(data["event_id"])
-        self.events += 1
+        self.types[data["event_id"]] = event["type"]
         self.announced.setdefault(data["job_id"], []).append((data["previous_status"], data["status"]))
         self._seen(event)
         return web.Response(status=204)

@@ -5,24 +5,32 @@ import contextlib
 import secrets
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
-from notifier.demo import allium, receiver
+from notifier.demo import allium, receiver, slack
 from notifier.demo.allium import SimulatedAllium
 from notifier.demo.daemon import Daemon
 from notifier.demo.receiver import Receiver
+from notifier.demo.slack import Channel, FakeSlack, Post
+from notifier.drawing import draw_message
 from notifier.fields import new_signing_secret
 
 _WIND_UP_SECONDS = 2.5
 _CATCH_UP_SECONDS = 15.0
 _LOOK_EVERY_SECONDS = 0.05
 _SEED = 7
+_CHANNEL = "data-backfills"
+_FOR_SLACK = frozenset({"backfill.completed", "backfill.failed", "backfill.cancelled"})
 _COLOURS = {
     "staging": "cyan",
     "transporting": "blue",
@@ -41,20 +49,48 @@ async def run_demo(seconds: float | None, port: int) -> bool:
     """
     console = Console(highlight=False, soft_wrap=True)
     show = _Show(console)
-    api_key, secret = f"demo-{secrets.token_hex(8)}", new_signing_secret()
-    api = SimulatedAllium(api_key, _SEED)
-    hooks = Receiver(secret, show.event)
-    async with _served(api, hooks, port) as url:
+    drawn = {
+        "DEMO_API_KEY": f"demo-{secrets.token_hex(8)}",
+        "DEMO_WEBHOOK_SECRET": new_signing_secret(),
+        "DEMO_SLACK_TOKEN": f"xoxb-demo-{secrets.token_hex(8)}",
+    }
+    world = World(
+        api=SimulatedAllium(drawn["DEMO_API_KEY"], _SEED),
+        hooks=Receiver(drawn["DEMO_WEBHOOK_SECRET"], show.event),
+        slack=FakeSlack(
+            Channel(id="C0DEMO", name=_CHANNEL),
+            token=drawn["DEMO_SLACK_TOKEN"],
+            seen=show.post,
+            posts_a_second=1.0,
+        ),
+    )
+    async with _served(world, port) as url:
         with tempfile.TemporaryDirectory(prefix="notifier-demo-") as directory:
             daemon = Daemon(Path(directory), show.log)
             show.opening(url, directory, seconds)
-            await daemon.start(url=url, hook=receiver.PATH, api_key=api_key, secret=secret)
+            await daemon.start(url=url, hook=receiver.PATH, channel=_CHANNEL, secrets=drawn)
             died = await _until_over(daemon, seconds)
             if not died:
-                api.freeze()
-                await _caught_up(api, hooks)
+                world.api.freeze()
+                await _caught_up(world)
             code = await daemon.stop()
-    return show.verdict(api, hooks, daemon, code)
+    return show.verdict(world, daemon, code)
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the daemon talks to."""
+
+    api: SimulatedAllium
+    hooks: Receiver
+    slack: FakeSlack
+
+    def faults(self) -> list[str]:
+        """Return a line for each job or message that is not announced as it happened."""
+        due = Counter(id_ for id_, type_ in self.hooks.types.items() if type_ in _FOR_SLACK)
+        posted = Counter(post.message["metadata"]["event_payload"]["event_id"] for post in self.slack.posts)
+        lines = differences(self.api.served, self.hooks.announced)
+        lines += [f"{id_}: not posted to Slack" for id_ in due - posted]
+        return lines + [f"{id_}: posted to Slack once too often" for id_ in posted - due]
 
 
 def differences(served: Transitions, announced: Transitions) -> list[str]:
@@ -77,12 +113,13 @@ class _Show:
         self._console = console
 
     def opening(self, url: str, directory: str, seconds: float | None) -> None:
-        title = "backfill-notifier: the real daemon between a simulated API and a receiver"
+        title = "backfill-notifier: the real daemon between a simulated API, a webhook receiver and Slack"
         ends = "Ctrl-C ends it" if seconds is None else f"ends after {seconds:g} s"
         self._console.print(title, style="bold")
         for what, value in (
             ("simulated API", f"{url}{allium.PATH}"),
-            ("webhook receiver", f"{url}{receiver.PATH}, refuses what is not signed"),
+            ("webhook receiver", f"{url}{receiver.PATH}: every event; refuses what is not signed"),
+            ("Slack stand-in", f"{url}{slack.API}: jobs that ended; takes one message a second"),
             ("config and state", directory),
             ("what happens", f"about 20 jobs a minute, polled every second; {ends}"),
         ):
@@ -90,22 +127,30 @@ class _Show:
         self._console.print()
 
     def event(self, event: dict[str, Any]) -> None:
-        data = event["data"]
-        status = data["status"]
+        status = event["data"]["status"]
         line = Text.assemble(
             (event["timestamp"][11:19], "dim"),
-            "  ",
+            ("  webhook  ", "dim"),
             (f"● {status:<13}", _COLOURS.get(status, "magenta")),
-            data["summary"],
+            event["data"]["summary"],
         )
         self._console.print(line)
+
+    def post(self, post: Post) -> None:
+        head = Text.assemble(
+            (f"{datetime.fromtimestamp(float(post.ts), UTC):%H:%M:%S}", "dim"),
+            ("  slack    ", "dim"),
+            (f"#{post.channel.name}", "bold"),
+        )
+        self._console.print(head)
+        self._console.print(Padding.indent(draw_message(post.message), 10))
 
     def log(self, line: str) -> None:
         if " INFO " not in line or any(word in line for word in (" watching ", " stopp", "from before")):
             self._console.print(Text(f"daemon: {line.partition(' ')[2].strip()}", "dim italic"))
 
-    def verdict(self, api: SimulatedAllium, hooks: Receiver, daemon: Daemon, code: int) -> bool:
-        faults = differences(api.served, hooks.announced)
+    def verdict(self, world: World, daemon: Daemon, code: int) -> bool:
+        api, hooks, faults = world.api, world.hooks, world.faults()
         if code != 0:
             faults.append(f"the daemon ended with exit code {code}; its last lines:")
             faults.extend(f"  {line}" for line in daemon.log)
@@ -115,7 +160,7 @@ class _Show:
         repeated = f", {hooks.repeats} of them repeated" if hooks.repeats else ""
         self._console.print(
             f"\n{api.jobs} jobs in {api.polls} polls: {happened} transitions happened, "
-            f"{hooks.events} were announced{repeated}."
+            f"{len(hooks.types)} were announced{repeated}, {len(world.slack.posts)} of them to Slack, too."
         )
         if faults:
             self._console.print("What was announced is not what happened:", style="bold red")
@@ -129,10 +174,12 @@ class _Show:
 
 
 @contextlib.asynccontextmanager
-async def _served(api: SimulatedAllium, hooks: Receiver, port: int) -> AsyncIterator[str]:
+async def _served(world: World, port: int) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get(allium.PATH, api.list_backfills)
-    app.router.add_post(receiver.PATH, hooks.take)
+    app.router.add_get(allium.PATH, world.api.list_backfills)
+    app.router.add_get("/jobs/{job_id}", world.api.show_job)
+    app.router.add_post(receiver.PATH, world.hooks.take)
+    app.router.add_routes(world.slack.routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -160,11 +207,9 @@ async def _until_over(daemon: Daemon, seconds: float | None) -> bool:
     return died
 
 
-async def _caught_up(api: SimulatedAllium, hooks: Receiver) -> None:
+async def _caught_up(world: World) -> None:
     """Wait until the frozen world has been polled and announced; the verdict tells when it never is."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CATCH_UP_SECONDS):
-            while (  # noqa: ASYNC110 - one look at two parties
-                not api.polls_since_frozen or differences(api.served, hooks.announced)
-            ):
+            while not world.api.polls_since_frozen or world.faults():  # noqa: ASYNC110 - a look at all parties
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)

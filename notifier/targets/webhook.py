@@ -24,10 +24,10 @@ from notifier.fields import (
     Section,
     SigningSecrets,
     decode_signing_secret,
-    later,
     origin,
 )
-from notifier.model import Event, SendError, utc_now
+from notifier.later import later
+from notifier.model import Event, Preview, SendError, utc_now
 from notifier.transport import (
     USER_AGENT,
     describe_fault,
@@ -51,14 +51,18 @@ class WebhookSettings(Section):
     """Where events are POSTed; its path counts as a secret and is never shown."""
     url_file: str | None = None
     """A file that holds the URL."""
-    secret: SigningSecrets = ()
+    secret: SigningSecrets = Field(default_factory=tuple)
     """The signing secret, `whsec_…`; a list signs with each of them, for rotation."""
     secret_file: str | None = None
     """A file that holds the signing secret."""
     headers: Headers = Field(default_factory=dict)
-    """Sent with every request, such as Authorization."""
-    format: Annotated[str, later("standard")] = "standard"
+    """Headers to send with every request, such as Authorization; their values count as secrets."""
+    format: Annotated[
+        Literal["standard", "cloudevents", "cloudevents-batch", "template"], later("standard")
+    ] = "standard"
     """The shape of the body."""
+    body: Annotated[str, later("")] = ""
+    """The body of the format "template"."""
     batch_max: Annotated[int, later(100)] = 100
     """The most events in one request of a batch format."""
     timeout: PositiveDuration = timedelta(seconds=15)
@@ -66,7 +70,7 @@ class WebhookSettings(Section):
     proxy: OptionalUrl = ""
     """An HTTP proxy to go through."""
     ca_file: str = ""
-    """Certificates to trust instead of the system's, as PEM."""
+    """A file of certificates to trust instead of the system's, as PEM."""
 
     @model_validator(mode="after")
     def _check_authorization(self) -> Self:
@@ -78,13 +82,18 @@ class WebhookSettings(Section):
         return self
 
     @property
-    def shown_url(self) -> str:
-        """The part of the URL that is no secret."""
-        return origin(self.url.get_secret_value())
+    def shown(self) -> str:
+        """Where events go, as far as it may be shown."""
+        count = len(self.secret)
+        signed = {0: "not signed", 1: "signed"}.get(count, f"signed with {count} secrets")
+        return f"webhook at {origin(self.url.get_secret_value())}, {signed}"
 
 
 class Webhook:
     """A target that POSTs each event to one URL."""
+
+    concurrency = 10
+    interval = timedelta(0)
 
     def __init__(
         self,
@@ -114,15 +123,8 @@ class Webhook:
 
     async def send(self, event: Event) -> None:
         """Make one attempt; on return the receiver has answered 2xx. Raises SendError when it has not."""
-        if event.payload is msgspec.UNSET:
-            raise SendError("the payload is no longer stored", permanent=True)
-        body = bytes(event.payload)
-        headers = {
-            **self._headers,
-            **webhook_headers(event.id, body, self._keys, self._now()),
-            "User-Agent": USER_AGENT,
-            "Accept-Encoding": "identity",
-        }
+        body = self._body(event)
+        headers = self._headers | self._own_headers(event, body)
         try:
             async with self._session.post(
                 self._request_url,
@@ -137,6 +139,26 @@ class Webhook:
                 await self._judge(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SendError(describe_fault(error), outcome_unknown=was_sent(error)) from error
+
+    def preview(self, event: Event) -> Preview:
+        """Return what `send` would send."""
+        body = self._body(event)
+        headers = dict.fromkeys(self._headers, "REDACTED") | self._own_headers(event, body)
+        return Preview(request=f"POST {origin(self._url)}/…", headers=headers, body=body)
+
+    async def probe(self) -> None:
+        """Return None: what a webhook does with a request is its own affair."""
+
+    def _body(self, event: Event) -> bytes:
+        if event.payload is msgspec.UNSET:
+            raise SendError("the payload is no longer stored", permanent=True)
+        return bytes(event.payload)
+
+    def _own_headers(self, event: Event, body: bytes) -> dict[str, str]:
+        return webhook_headers(event.id, body, self._keys, self._now()) | {
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+        }
 
     async def _judge(self, response: aiohttp.ClientResponse) -> None:
         answer = await read_start(response, _READ_OF_ANSWER)

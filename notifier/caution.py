@@ -1,0 +1,58 @@
+"""What a config says that is odd without being wrong."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from stat import S_ISDIR
+
+from notifier.glob import matches
+from notifier.model import ALL_TYPES
+from notifier.problem import did_you_mean, os_words
+from notifier.settings import Settings
+from notifier.targets.slack.settings import SlackSettings
+
+
+def cautions(settings: Settings) -> Iterator[str]:
+    """Yield what whoever starts it should know, a line each."""
+    if not settings.targets:
+        yield "there is no target: nobody would hear of any event"
+    for source in settings.sources:
+        if source.poll_every.total_seconds() < 1 or source.poll_idle_every.total_seconds() < 1:
+            yield f"{source.name}: polls more often than once a second; the API asks for at most one a second"
+    yield from _shared_keys(settings)
+    for name, target in settings.targets.items():
+        if isinstance(target, SlackSettings):
+            yield from (f"{name}: {line}" for line in _slack(target))
+    yield from _state_directory(settings)
+
+
+def _slack(target: SlackSettings) -> Iterator[str]:
+    if target.style == "card":
+        yield 'style "card" is not available yet; until then each event is a message of its own'
+    for type_ in target.mentions:
+        if not any(matches(type_, known) for known in ALL_TYPES):
+            yield f'mentions for "{type_}", which is no known type of event' + did_you_mean(type_, ALL_TYPES)
+
+
+def _shared_keys(settings: Settings) -> Iterator[str]:
+    holders: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for source in settings.sources:
+        holders[source.base_url.rstrip("/"), source.api_key.get_secret_value()].append(source.name)
+    for names in holders.values():
+        if len(names) > 1:
+            yield (
+                f"{' and '.join(names)} have the same API key: their jobs are the same, each is announced "
+                f"{len(names)} times, and the API's one request a second is shared"
+            )
+
+
+def _state_directory(settings: Settings) -> Iterator[str]:
+    directory = settings.store.path.parent
+    try:
+        is_directory = S_ISDIR(directory.stat().st_mode)
+    except FileNotFoundError:
+        yield f"the directory of the state, {directory}, does not exist yet"
+    except OSError as error:
+        yield f"the directory of the state, {directory}, cannot be looked at: {os_words(error)}"
+    else:
+        if not is_directory:
+            yield f"the directory of the state, {directory}, is no directory"

@@ -1,0 +1,90 @@
+"""`run`, `once` and `demo`: what polls and sends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from notifier.commands.common import EXIT_FAILED, ConfigOption, fail, load
+
+if TYPE_CHECKING:
+    from notifier.config import Config
+
+
+def run(context: typer.Context, config: ConfigOption = None) -> None:
+    """Run the daemon, until SIGTERM or SIGINT."""
+    import asyncio
+
+    from notifier import app as process
+    from notifier.model import StoreError
+
+    loaded = load(context, config, warn=True)
+    _set_up_log(loaded)
+    try:
+        asyncio.run(process.run(loaded.settings))
+    except StoreError as error:
+        fail(str(error))
+
+
+def once(
+    context: typer.Context,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="Give up, with exit code 1, after this long.")
+    ] = "60s",
+    config: ConfigOption = None,
+) -> None:
+    """Poll once, send all that is due, and exit: for cron."""
+    import asyncio
+
+    from notifier import app as process
+    from notifier.duration import parse_duration
+    from notifier.model import StoreError
+
+    try:
+        limit = parse_duration(timeout)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from error
+    loaded = load(context, config, warn=True)
+    _set_up_log(loaded)
+    try:
+        good = asyncio.run(process.run_once(loaded.settings, limit=limit))
+    except StoreError as error:
+        fail(str(error))
+    except TimeoutError:
+        fail(f"not finished after {timeout}; what was not sent is sent by the next run")
+    if not good:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option(min=5.0, metavar="N", help="End after N seconds; else on Ctrl-C.")
+    ] = None,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="P", help="Serve on this port of 127.0.0.1; 0: a free one."),
+    ] = 0,
+) -> None:
+    """Run the whole system here, with no account.
+
+    A simulated API, the real daemon, a stand-in for Slack and a webhook receiver.
+    """
+    import asyncio
+    import os
+
+    from notifier.demo.show import run_demo
+
+    try:
+        good = asyncio.run(run_demo(seconds, port))
+    except OSError as error:
+        fail(f"cannot serve on 127.0.0.1:{port}: {os.strerror(error.errno or 0).lower()}")
+    if not good:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _set_up_log(loaded: Config) -> None:
+    from notifier.log import set_up_log
+
+    log = loaded.settings.log
+    set_up_log(level=log.level, format=log.format)

@@ -1,0 +1,199 @@
+"""Tables for a terminal: foreign text on one line, never markup; on a narrow screen stacked, never cut."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from notifier.duration import spell_duration
+from notifier.model import utc_now
+from notifier.payload import Progress
+from notifier.summary import one_line
+from notifier.views import DeliveryItem, JobItem, SourceView, Status, TargetView
+
+_BAR_WIDTH = 16
+_WIDEST = 10_000
+_STATUS_STYLES = {
+    "staging": "cyan",
+    "transporting": "blue",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "pending": "yellow",
+    "delivered": "green",
+    "dead": "bold red",
+}
+
+
+class _Fitting:
+    """The wide one of two tables where the screen has room for it, else the narrow one."""
+
+    def __init__(self, wide: Table, narrow: Table) -> None:
+        self._wide = wide
+        self._narrow = narrow
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield (
+            self._wide
+            if not console.is_terminal or self._needs(console) <= options.max_width
+            else self._narrow
+        )
+
+    def _needs(self, console: Console) -> int:
+        return console.measure(self._wide, options=console.options.update_width(_WIDEST)).maximum
+
+
+def jobs_table(items: list[JobItem]) -> RenderableType:
+    """Return a row for each job, with a bar for its progress."""
+    if not items:
+        return Text("no jobs", "dim")
+    several = len({item.source for item in items}) > 1
+    wide = _table("status", "progress", "", "job", "table", "for", *(["source"] if several else []), "id")
+    narrow = _table("status", "progress", "job")
+    for item in items:
+        style = _STATUS_STYLES.get(item.status, "magenta")
+        status = Text(one_line(item.status, 30), style)
+        bar, share = _progress(item.progress, style)
+        name, table, id_ = _cell(item.job_name, 60), _cell(item.table, 60), _cell(item.job_id, 60)
+        source = [_cell(item.source, 64)] if several else []
+        since = _ago(item.status_since)
+        wide.add_row(status, bar, share, name, table, since, *source, id_)
+        narrow.add_row(
+            _stacked(status, Text(f"for {since}", "dim")),
+            Group(bar, share),
+            _stacked(name, table, *source, id_),
+        )
+    return Group(_Fitting(wide, narrow), Text(_counted(len(items), "job"), "dim"))
+
+
+def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
+    """Return a row for each delivery."""
+    if not items:
+        return Text("no deliveries", "dim")
+    wide = _table("state", "target", "event", "observed", "tries", "next try", "last error", "id")
+    narrow = _table("state", "event")
+    for item in items:
+        state = Text(item.state, _STATUS_STYLES[item.state])
+        target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _cell(item.last_error, 120)
+        observed, tries, next_try = _ago(item.created_at, " ago"), str(item.attempts), _next_try(item)
+        wide.add_row(state, target, summary, observed, tries, next_try, error, item.id)
+        times = f"{observed}, {_counted(item.attempts, 'try', 'tries')}"
+        narrow.add_row(
+            state,
+            _stacked(
+                Text.assemble("to ", target, ", ", times, f", next {next_try}" if next_try else ""),
+                summary,
+                error,
+                Text(item.id, "dim"),
+            ),
+        )
+    return Group(_Fitting(wide, narrow), Text(_counted(len(items), "delivery", "deliveries"), "dim"))
+
+
+def status_tables(status: Status) -> RenderableType:
+    """Return what a notifier is doing: a line about the process, its sources, its targets."""
+    return Group(*_status_parts(status))
+
+
+def _status_parts(status: Status) -> Iterator[RenderableType]:
+    if status.running and status.started_at is not None:
+        yield Text.assemble(
+            ("● running", "bold green"),
+            f"  notifier {status.version}, process {status.pid}, for {_ago(status.started_at)}",
+        )
+    else:
+        yield Text.assemble(("○ not running", "bold yellow"), "  this is what was stored last")
+    yield Text(f"  state {one_line(status.state, 500)}", "dim")
+    yield Text()
+    polls = status.running
+    sources = _table("source", "jobs", "active", "by status", *(["last poll", "next poll"] if polls else []))
+    for source in status.sources:
+        sources.add_row(*_source(source), *(_polls(source) if polls else ()))
+    yield sources if status.sources else Text("no source was polled yet", "dim")
+    yield Text()
+    targets = _table("target", "pending", "oldest", "dead", "delivered", "last error")
+    for target in status.targets:
+        targets.add_row(*_target(target))
+    yield targets if status.targets else Text("nothing was sent to any target yet", "dim")
+
+
+def _source(source: SourceView) -> Iterator[RenderableType]:
+    yield _cell(source.name, 64)
+    yield f"{sum(source.jobs.values()):,}"
+    yield f"{source.active:,}"
+    yield Text(", ").join(
+        Text(f"{count:,} {one_line(status, 30)}", _STATUS_STYLES.get(status, "magenta"))
+        for status, count in source.jobs.items()
+    )
+
+
+def _polls(source: SourceView) -> Iterator[RenderableType]:
+    polls = source.polls
+    if polls is None or polls.last_poll is None:
+        yield Text("none yet", "dim")
+        yield ""
+        return
+    if polls.last_error is None:
+        yield Text(f"{_ago(polls.last_poll)} ago, good", "green")
+    else:
+        good = "never" if polls.last_good_poll is None else f"{_ago(polls.last_good_poll)} ago"
+        words = f"{_ago(polls.last_poll)} ago: {one_line(polls.last_error, 200)} (last good one: {good})"
+        yield Text(words, "bold red")
+    yield "now" if polls.next_poll is None else _until(polls.next_poll)
+
+
+def _target(target: TargetView) -> Iterator[RenderableType]:
+    yield _cell(target.name, 64)
+    yield Text(f"{target.pending:,}", "yellow" if target.pending else "dim")
+    yield "" if target.oldest_pending is None else f"{_ago(target.oldest_pending)} ago"
+    yield Text(f"{target.dead:,}", "bold red" if target.dead else "dim")
+    yield f"{target.delivered:,}"
+    yield _cell(target.last_error, 160)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        right = column in ("jobs", "active", "pending", "dead", "delivered", "tries")
+        whole = right or column in ("id", "for", "oldest", "status", "state", "")
+        table.add_column(column, justify="right" if right else "left", no_wrap=whole, overflow="fold")
+    return table
+
+
+def _progress(progress: Progress, style: str) -> tuple[RenderableType, str]:
+    if progress.percent is None:
+        return "", ""
+    bar = ProgressBar(100, progress.percent, width=_BAR_WIDTH, complete_style=style, finished_style=style)
+    return Padding(bar, 0), f"{progress.percent:g} % of {progress.chunks_total:,}"
+
+
+def _stacked(*lines: Text) -> Group:
+    return Group(*(line for line in lines if line))
+
+
+def _next_try(item: DeliveryItem) -> str:
+    if item.state != "pending":
+        return ""
+    return "now" if item.next_attempt is None else _until(item.next_attempt)
+
+
+def _cell(text: str | None, length: int) -> Text:
+    return Text(one_line(text or "", length))
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def _ago(time: datetime, suffix: str = "") -> str:
+    return spell_duration(utc_now() - time) + suffix
+
+
+def _until(time: datetime) -> str:
+    left = time - utc_now()
+    return f"in {spell_duration(left)}" if left.total_seconds() >= 1 else "now"

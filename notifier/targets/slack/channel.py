@@ -1,0 +1,186 @@
+"""A Slack channel as a target: one message an event, posted through slack-sdk."""
+
+import json
+import logging
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+import msgspec
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+from yarl import URL
+
+from notifier.model import Event, Preview, SendError, utc_now
+from notifier.payload import read_payload
+from notifier.targets.slack.message import Message, as_plain_text, mention_for, render
+from notifier.targets.slack.refusal import PayloadRefusedError, refusal
+from notifier.targets.slack.session import Session
+from notifier.targets.slack.settings import SlackSettings
+from notifier.transport import (
+    USER_AGENT,
+    describe_fault,
+    parse_retry_after,
+    shown,
+    url_secrets,
+    was_sent,
+)
+
+EVENT_TYPE = "backfill_notifier_event"
+
+_MAY_POST = frozenset({"chat:write", "chat:write:bot", "bot"})  # the last two of older apps
+_CODE = re.compile(r"[a-z][a-z0-9_]{2,60}")
+
+_quiet = logging.getLogger("notifier.slack_sdk")  # slack-sdk would log URLs that are secrets
+_quiet.setLevel(logging.CRITICAL + 1)
+
+
+class SlackChannel:
+    """A target that posts each event as a message of its own.
+
+    A message a second is what Slack takes for one channel, so attempts start a second apart.
+    """
+
+    concurrency = 1
+    interval = timedelta(seconds=1)
+
+    def __init__(
+        self,
+        name: str,
+        settings: SlackSettings,
+        *,
+        session: aiohttp.ClientSession,
+        tls: ssl.SSLContext | bool,
+        job_links: Mapping[str, str],
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.name = name
+        self._channel = settings.channel
+        self._mentions = settings.mentions
+        self._job_links = job_links
+        self._now = now
+        own = Session(session, timeout=settings.timeout, tls=tls, proxy=settings.proxy or None)
+        # The outbox is the one retry: slack-sdk's sends a message twice.
+        terms: dict[str, Any] = {"session": own, "retry_handlers": [], "logger": _quiet}
+        self._hook: AsyncWebhookClient | None = None
+        if settings.webhook_url is not None:
+            url = settings.webhook_url.get_secret_value()
+            self._secrets = url_secrets(url)
+            self._shown_url = f"{URL(url).origin()}/…"
+            self._hook = AsyncWebhookClient(url, user_agent_prefix=USER_AGENT, **terms)
+        else:
+            token = settings.token.get_secret_value() if settings.token is not None else ""
+            self._secrets = [token]
+            self._shown_url = f"{URL(settings.api_url).with_user(None)}chat.postMessage"
+            self._api = AsyncWebClient(
+                token, base_url=settings.api_url, user_agent_prefix=USER_AGENT, **terms
+            )
+
+    async def send(self, event: Event) -> None:
+        """Make one attempt; on return Slack has posted the message. Raises SendError when it has not.
+
+        A message that Slack refuses for how it is written is sent once more, as plain text.
+        """
+        message = self._message(event)
+        try:
+            try:
+                await self._post(self._arguments(event, message))
+            except PayloadRefusedError:
+                await self._post(self._arguments(event, as_plain_text(message)))
+        except PayloadRefusedError as error:
+            raise SendError(f"{error.reason}, also as plain text", permanent=True) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # What aiohttp and slack-sdk raise holds the URL or the whole answer: it is not chained.
+            raise SendError(describe_fault(error), outcome_unknown=was_sent(error)) from None
+
+    def preview(self, event: Event) -> Preview:
+        """Return what `send` would send."""
+        headers = {"Content-Type": "application/json;charset=utf-8"}
+        if self._hook is None:
+            headers["Authorization"] = "Bearer REDACTED"
+        body = json.dumps(self._arguments(event, self._message(event))).encode()  # as slack-sdk writes it
+        return Preview(request=f"POST {self._shown_url}", headers=headers, body=body)
+
+    async def probe(self) -> str | None:
+        """Return whose the token is, as `auth.test` tells; None for an incoming webhook.
+
+        Raises SendError when the token is refused or lacks the scope to post.
+        """
+        if self._hook is not None:
+            return None
+        try:
+            response = await self._api.auth_test()
+        except SlackApiError as error:
+            judged = self._judged(error)
+            if isinstance(judged, PayloadRefusedError):
+                judged = SendError(judged.reason)
+            raise judged from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise SendError(describe_fault(error)) from None
+        scopes = response.headers.get("x-oauth-scopes")
+        if scopes is not None and _MAY_POST.isdisjoint(re.split(r"[,\s]+", scopes)):
+            raise refusal(status=200, code="missing_scope", needed="chat:write")
+        user, team = (shown(str(response.get(key) or "?"), self._secrets) for key in ("user", "team"))
+        return f"the token works: {user} in the workspace {team}; it posts to {self._channel}"
+
+    def _message(self, event: Event) -> Message:
+        if event.payload is msgspec.UNSET:
+            raise SendError("the payload is no longer stored", permanent=True)
+        payload = read_payload(event.payload)
+        return render(
+            payload,
+            job_link=self._job_links.get(payload.data.source, ""),
+            mention=mention_for(payload.type, self._mentions),
+        )
+
+    def _arguments(self, event: Event, message: Message) -> dict[str, Any]:
+        if self._hook is not None:
+            return message.arguments()
+        metadata = {"event_type": EVENT_TYPE, "event_payload": {"event_id": event.id}}
+        return {"channel": self._channel, **message.arguments(), "metadata": metadata}
+
+    async def _post(self, arguments: dict[str, Any]) -> None:
+        if self._hook is not None:
+            reply = await self._hook.send_dict(arguments)
+            if not 200 <= reply.status_code < 300:
+                raise self._refused(reply.status_code, reply.headers, _hook_code(reply.body), reply.body)
+            return
+        try:
+            await self._api.chat_postMessage(**arguments)
+        except SlackApiError as error:
+            raise self._judged(error) from None
+
+    def _judged(self, error: SlackApiError) -> SendError | PayloadRefusedError:
+        response: Any = error.response
+        data: Mapping[str, Any] = response.data
+        code = data.get("error")
+        metadata = data.get("response_metadata")
+        messages = metadata.get("messages") if isinstance(metadata, dict) else None
+        return self._refused(
+            response.status_code,
+            response.headers,
+            code if isinstance(code, str) and _CODE.fullmatch(code) else "",
+            "; ".join(map(str, messages)) if isinstance(messages, list) else "",
+            str(data.get("needed") or ""),
+        )
+
+    def _refused(
+        self, status: int, headers: Mapping[str, str], code: str, words: str, needed: str = ""
+    ) -> SendError | PayloadRefusedError:
+        return refusal(
+            status=status,
+            code="" if code in self._secrets else code,
+            detail=shown(words, self._secrets),
+            needed=shown(needed, self._secrets),
+            retry_after=parse_retry_after(headers.get("Retry-After"), self._now()),
+            hook=self._hook is not None,
+        )
+
+
+def _hook_code(body: str) -> str:
+    """Return the error of an incoming webhook: Slack's are one word, others' are anything."""
+    return body.strip() if _CODE.fullmatch(body.strip()) else ""

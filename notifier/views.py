@@ -1,0 +1,273 @@
+"""What is known, as people and programs are shown it: lists with newest first, and an overview. Pure."""
+
+import base64
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from notifier.element import read_details
+from notifier.model import Delivery, DeliveryState, JobKey, JobRecord, PollReport, is_active
+from notifier.payload import Progress, progress_of
+from notifier.records import Records
+
+DEFAULT_LIMIT = 100
+LARGEST_LIMIT = 5000
+
+_Item = TypeVar("_Item")
+_Key = tuple[str, str]
+
+
+class Page(msgspec.Struct, Generic[_Item], frozen=True):
+    """Some items of a list, newest first; `next_cursor` leads to the following ones, if there are any."""
+
+    items: list[_Item]
+    next_cursor: str | None
+
+
+class JobItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as last seen."""
+
+    source: str
+    job_id: str
+    status: str
+    job_name: str | None
+    table: str | None
+    progress: Progress
+    error_message: str | None
+    time_created: datetime | None
+    time_completed: datetime | None
+    first_seen: datetime
+    status_since: datetime
+    """When this status was first seen."""
+    events: int
+    """How many events were ever observed."""
+    pending: int
+    """How many deliveries are still to be made."""
+    dead: int
+    job: msgspec.Raw
+    """The element as the API returned it."""
+
+
+class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery with the event it is of."""
+
+    id: str
+    event_id: str
+    type: str
+    source: str
+    job_id: str
+    target: str
+    state: DeliveryState
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    first_attempt: datetime | None
+    next_attempt: datetime | None
+    """When it is tried again; null for at once, and when it has ended."""
+    ended_at: datetime | None
+    summary: str
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A source with its jobs by status and, while a daemon runs, its polls."""
+
+    name: str
+    jobs: dict[str, int]
+    active: int
+    baseline_at: datetime | None
+    polls: PollReport | None
+
+
+class TargetView(msgspec.Struct, frozen=True, kw_only=True):
+    """A target with its deliveries by state."""
+
+    name: str
+    pending: int = 0
+    delivered: int = 0
+    dead: int = 0
+    oldest_pending: datetime | None = None
+    last_error: str | None = None
+    """Of the delivery that has waited longest, or else of the last one that is dead."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What a notifier is doing; `pid` and `started_at` are null when none runs."""
+
+    running: bool
+    version: str
+    pid: int | None = None
+    started_at: datetime | None = None
+    state: str
+    """The absolute path of the state."""
+    sources: list[SourceView]
+    targets: list[TargetView]
+
+
+class BadCursorError(ValueError):
+    """The cursor is none that a page gave."""
+
+
+def list_jobs(records: Records, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[JobItem]:
+    """Return jobs, the ones ordered last first. Raises BadCursorError."""
+    found = ((_job_key(key, record), key, record) for key, record in records.jobs())
+    return _page(found, limit, cursor, _job_item)
+
+
+def list_deliveries(
+    records: Records,
+    *,
+    state: DeliveryState | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[DeliveryItem]:
+    """Return deliveries, those of the newest events first. Raises BadCursorError."""
+    found = (
+        ((_sortable(delivery.created_at), f"{'/'.join(key)}/{place:09}"), key, (record, delivery))
+        for key, record in records.jobs()
+        for place, delivery in enumerate(record.deliveries)
+        if state is None or delivery.state == state
+    )
+    return _page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair))
+
+
+def list_sources(
+    records: Records, polls: Mapping[str, PollReport] = MappingProxyType({})
+) -> list[SourceView]:
+    """Return the sources that are stored or polled, by name."""
+    statuses: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for (source, _), record in records.jobs():
+        statuses[source][record.snapshot.status] += 1
+    stored = records.sources()
+    return [
+        SourceView(
+            name=name,
+            jobs=dict(statuses[name].most_common()),
+            active=sum(count for status, count in statuses[name].items() if is_active(status)),
+            baseline_at=stored[name].baseline_at if name in stored else None,
+            polls=polls.get(name),
+        )
+        for name in sorted(stored.keys() | polls.keys())
+    ]
+
+
+def list_targets(records: Records, names: Collection[str] = ()) -> list[TargetView]:
+    """Return these targets and all that have deliveries, by name."""
+    counts: defaultdict[str, Counter[DeliveryState]] = defaultdict(Counter)
+    oldest: dict[str, Delivery] = {}
+    last_dead: dict[str, Delivery] = {}
+    for _, record in records.jobs():
+        for each in record.deliveries:
+            counts[each.target][each.state] += 1
+            if each.state == "pending":
+                oldest[each.target] = min(oldest.get(each.target, each), each, key=_created_at)
+            elif each.state == "dead":
+                last_dead[each.target] = max(last_dead.get(each.target, each), each, key=_ended_at)
+    return [
+        _target_view(name, counts[name], oldest.get(name), last_dead.get(name))
+        for name in sorted({*names, *counts})
+    ]
+
+
+def _target_view(
+    name: str, counts: Counter[DeliveryState], oldest: Delivery | None, last_dead: Delivery | None
+) -> TargetView:
+    telling = oldest or last_dead
+    return TargetView(
+        name=name,
+        pending=counts["pending"],
+        delivered=counts["delivered"],
+        dead=counts["dead"],
+        oldest_pending=None if oldest is None else oldest.created_at,
+        last_error=None if telling is None else telling.last_error,
+    )
+
+
+def _created_at(delivery: Delivery) -> datetime:
+    return delivery.created_at
+
+
+def _ended_at(delivery: Delivery) -> datetime:
+    return delivery.ended_at or delivery.created_at
+
+
+def _job_item(key: JobKey, record: JobRecord) -> JobItem:
+    details = read_details(record.snapshot.element)
+    states = Counter(delivery.state for delivery in record.deliveries)
+    return JobItem(
+        source=key[0],
+        job_id=key[1],
+        status=record.snapshot.status,
+        job_name=details.job_name,
+        table=details.table,
+        progress=progress_of(details),
+        error_message=details.error_message,
+        time_created=details.time_created,
+        time_completed=details.time_completed,
+        first_seen=record.snapshot.first_seen,
+        status_since=record.snapshot.status_since,
+        events=record.seq,
+        pending=states["pending"],
+        dead=states["dead"],
+        job=record.snapshot.element,
+    )
+
+
+def _delivery_item(key: JobKey, record: JobRecord, delivery: Delivery) -> DeliveryItem:
+    event = next(event for event in record.events if event.id == delivery.event_id)
+    return DeliveryItem(
+        id=delivery.id,
+        event_id=event.id,
+        type=event.type,
+        source=key[0],
+        job_id=key[1],
+        target=delivery.target,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        last_error=delivery.last_error,
+        created_at=delivery.created_at,
+        first_attempt=delivery.first_attempt_at,
+        next_attempt=delivery.next_attempt_at,
+        ended_at=delivery.ended_at,
+        summary=event.summary,
+    )
+
+
+def _page(
+    found: Iterable[tuple[_Key, JobKey, Any]],
+    limit: int,
+    cursor: str | None,
+    item: Callable[[JobKey, Any], _Item],
+) -> Page[_Item]:
+    after = None if cursor is None else _read_cursor(cursor)
+    rest = (entry for entry in found if after is None or entry[0] < after)
+    # To sort all of them would take one step of a tenth of a second, in which nothing else happens.
+    newest = heapq.nlargest(limit + 1, rest, key=itemgetter(0))
+    shown = newest[:limit]
+    items = [item(key, value) for _, key, value in shown]
+    return Page(items, _cursor(shown[-1][0]) if len(newest) > limit else None)
+
+
+def _job_key(key: JobKey, record: JobRecord) -> _Key:
+    created = read_details(record.snapshot.element).time_created or record.snapshot.first_seen
+    return _sortable(created), "/".join(key)
+
+
+def _sortable(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds")  # strftime would not pad the year 999
+
+
+def _cursor(key: _Key) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
+
+
+def _read_cursor(cursor: str) -> _Key:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=tuple[str, str])
+    except ValueError as error:
+        raise BadCursorError("not a cursor that a page gave") from error

@@ -1,0 +1,1 @@
+"""What a running daemon answers over HTTP (contract, section 8)."""

@@ -1,0 +1,107 @@
+"""What programs are told: JSON under /api/v1."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeGuard, get_args
+
+import msgspec
+from aiohttp import web
+
+from notifier import __version__
+from notifier.model import DeliveryState, PollReport
+from notifier.records import Records
+from notifier.views import (
+    DEFAULT_LIMIT,
+    LARGEST_LIMIT,
+    BadCursorError,
+    Status,
+    list_deliveries,
+    list_jobs,
+    list_sources,
+    list_targets,
+)
+
+STATES = get_args(DeliveryState)
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked about."""
+
+    records: Records
+    targets: Collection[str]
+    """The names of the targets that are configured."""
+    polls: Callable[[], Mapping[str, PollReport]]
+    """Returns how the polls of each source are going."""
+    state_path: Path
+    started_at: datetime
+
+
+def make_application(daemon: Daemon) -> web.Application:
+    """Return what answers about this daemon. Long lists are made in a thread: no poll waits for them."""
+    application = web.Application(middlewares=[_errors_as_json])
+
+    async def status(_: web.Request) -> web.Response:
+        return _reply(await asyncio.to_thread(_status, daemon))
+
+    async def jobs(request: web.Request) -> web.Response:
+        limit, cursor = _paging(request)
+        return _reply(await asyncio.to_thread(list_jobs, daemon.records, limit=limit, cursor=cursor))
+
+    async def deliveries(request: web.Request) -> web.Response:
+        limit, cursor = _paging(request)
+        state = request.query.get("state")
+        if state is not None and not _is_state(state):
+            raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}")
+        return _reply(
+            await asyncio.to_thread(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor)
+        )
+
+    application.router.add_get("/api/v1/status", status)
+    application.router.add_get("/api/v1/jobs", jobs)
+    application.router.add_get("/api/v1/deliveries", deliveries)
+    return application
+
+
+def _status(daemon: Daemon) -> Status:
+    return Status(
+        running=True,
+        version=__version__,
+        pid=os.getpid(),
+        started_at=daemon.started_at,
+        state=str(daemon.state_path),
+        sources=list_sources(daemon.records, daemon.polls()),
+        targets=list_targets(daemon.records, daemon.targets),
+    )
+
+
+def _paging(request: web.Request) -> tuple[int, str | None]:
+    limit = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LARGEST_LIMIT):
+        raise web.HTTPBadRequest(text=f"limit must be a number from 1 to {LARGEST_LIMIT}")
+    return int(limit), request.query.get("cursor")
+
+
+def _is_state(text: str) -> TypeGuard[DeliveryState]:
+    return text in STATES
+
+
+def _reply(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+@web.middleware
+async def _errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except BadCursorError as error:
+        return _reply({"error": f"cursor: {error}"}, 400)
+    except web.HTTPException as error:
+        reply = _reply({"error": error.text}, error.status)
+        if "Allow" in error.headers:  # a 405 must have it (RFC 9110, section 15.5.6)
+            reply.headers["Allow"] = error.headers["Allow"]
+        return reply

@@ -1,0 +1,373 @@
+"""What is known, as lists and an overview: which items, in which order, on which page."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.model import Delivery, DeliveryState, Event, JobKey, PollReport, SourceRecord, rfc3339
+from notifier.payload import Progress, read_payload
+from notifier.records import Records
+from notifier.views import (
+    BadCursorError,
+    DeliveryItem,
+    JobItem,
+    Page,
+    SourceView,
+    TargetView,
+    list_deliveries,
+    list_jobs,
+    list_sources,
+    list_targets,
+)
+from tests.records import NOW, at, delivery, of, put, record
+from tests.servers import job
+from tests.slack import hostile_events
+
+
+def ids(page: Page[JobItem]) -> list[str]:
+    return [item.job_id for item in page.items]
+
+
+# ------------------------------------------------------------------------------------------ jobs
+
+
+def test_the_job_ordered_last_comes_first() -> None:
+    records = of(
+        {
+            "middle": record(time_created=rfc3339(at(1))),
+            "first": record(time_created=rfc3339(at(2))),
+            "last": record(time_created=rfc3339(at(0))),
+        }
+    )
+    assert ids(list_jobs(records)) == ["first", "middle", "last"]
+
+
+def test_a_job_without_a_usable_time_counts_as_ordered_when_it_was_first_seen() -> None:
+    records = of(
+        {
+            "old": record(time_created=rfc3339(at(-5))),
+            "seen": record(seen=-3, time_created=None),
+            "odd": record(seen=-2, time_created="yesterday"),
+            "new": record(seen=9, time_created=rfc3339(at(-1))),
+        }
+    )
+    assert ids(list_jobs(records)) == ["new", "odd", "seen", "old"]
+
+
+def test_times_are_compared_as_instants() -> None:
+    records = of(
+        {
+            "year 999": record(time_created="0999-01-01T00:00:00Z"),
+            "noon in Tokyo": record(time_created="2026-01-31T12:00:00+09:00"),
+            "nine in London": record(time_created="2026-01-31T09:00:00.5"),
+        }
+    )
+    assert ids(list_jobs(records)) == ["nine in London", "noon in Tokyo", "year 999"]
+
+
+def test_a_job_is_shown_with_what_is_known_of_it() -> None:
+    element = job("j1", "transporting", job_name="USDC", time_completed="2026-01-31T10:00:00Z", odd=[1, None])
+    raw = json.dumps(element).encode()
+    deliveries = [
+        delivery("1"),
+        delivery("2", state="dead"),
+        delivery("3", state="pending"),
+        delivery("4", state="pending"),
+    ]
+    records = of({"j1": record(*deliveries, status="transporting", seen=3, element=raw)})
+    assert list_jobs(records) == Page(
+        [
+            JobItem(
+                source="allium",
+                job_id="j1",
+                status="transporting",
+                job_name="USDC",
+                table="base.assets.erc20_token_transfers",
+                progress=Progress(1000, 577, 57.7),
+                error_message=None,
+                time_created=datetime(2024, 4, 27, 10, 30, tzinfo=UTC),
+                time_completed=datetime(2026, 1, 31, 10, tzinfo=UTC),
+                first_seen=at(3),
+                status_since=at(4),
+                events=4,
+                pending=2,
+                dead=1,
+                job=msgspec.Raw(raw),
+            )
+        ],
+        None,
+    )
+
+
+def test_jobs_of_two_sources_with_one_id_are_two_jobs() -> None:
+    records = of({"j": record()}, "a")
+    put(records, [(("b", "j"), record())])
+    assert [item.source for item in list_jobs(records).items] == ["b", "a"]
+
+
+@given(hostile_events())
+def test_whatever_an_element_holds_its_job_can_be_shown_and_read_back(event: Event) -> None:
+    assert not isinstance(event.payload, msgspec.UnsetType)
+    element = bytes(read_payload(event.payload).data.job)
+    page = list_jobs(of({"j": record(element=element)}))
+    assert msgspec.json.decode(msgspec.json.encode(page), type=Page[JobItem]) == page
+
+
+# ------------------------------------------------------------------------------------ deliveries
+
+
+def test_deliveries_of_the_newest_event_come_first() -> None:
+    records = of(
+        {
+            "a": record(delivery("1", created=1), delivery("4", created=4)),
+            "b": record(delivery("2", created=2), delivery("3", created=3)),
+        }
+    )
+    assert [item.id for item in list_deliveries(records).items] == ["dlv_4", "dlv_3", "dlv_2", "dlv_1"]
+
+
+def test_deliveries_of_one_job_and_one_instant_keep_their_order_newest_first() -> None:
+    together = [delivery(str(number)) for number in range(12)]
+    records = of({"a": record(*together)})
+    assert [item.id for item in list_deliveries(records).items] == [d.id for d in reversed(together)]
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [(None, ["c", "b", "a"]), ("pending", ["a"]), ("delivered", ["b"]), ("dead", ["c"])],
+)
+def test_deliveries_can_be_had_by_their_state(state: DeliveryState | None, shown: list[str]) -> None:
+    each = [
+        delivery("a", state="pending", created=1),
+        delivery("b", state="delivered", created=2),
+        delivery("c", state="dead", created=3),
+    ]
+    items = list_deliveries(of({"j": record(*each)}), state=state).items
+    assert [item.id for item in items] == [f"dlv_{name}" for name in shown]
+
+
+def test_a_delivery_is_shown_with_the_event_it_is_of() -> None:
+    pending = delivery(
+        "2",
+        state="pending",
+        created=5,
+        target="data",
+        attempts=3,
+        first_attempt_at=at(6),
+        next_attempt_at=at(9),
+        last_error="answered 503",
+    )
+    records = of({"j": record(delivery("1"), pending)})
+    assert list_deliveries(records).items[0] == DeliveryItem(
+        id="dlv_2",
+        event_id="evt_2",
+        type="backfill.staging",
+        source="allium",
+        job_id="j",
+        target="data",
+        state="pending",
+        attempts=3,
+        last_error="answered 503",
+        created_at=at(5),
+        first_attempt=at(6),
+        next_attempt=at(9),
+        ended_at=None,
+        summary="summary of evt_2",
+    )
+
+
+# ----------------------------------------------------------------------------------------- pages
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+def test_a_page_has_as_many_items_as_asked_for_and_the_last_one_leads_nowhere(limit: int) -> None:
+    records = of({str(number): record(seen=number) for number in range(4)})
+    page = list_jobs(records, limit=limit)
+    assert ids(page) == ["3", "2", "1", "0"][:limit]
+    assert (page.next_cursor is None) == (limit >= 4)
+
+
+def test_a_list_without_anything_in_it_is_one_empty_page() -> None:
+    assert list_jobs(Records()) == Page([], None)
+    assert list_deliveries(Records()) == Page([], None)
+    assert list_deliveries(of({"j": record(delivery("1"))}), state="dead") == Page([], None)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "x", "!!!", "é", "\udcff", "W10=", "bnVsbA==", "WyJhIiwiYiJ", "W10=" * 10_000),
+        "WyJhIl0=",  # ["a"]
+        "WyJhIiwxXQ==",  # ["a",1]
+        "WyJhIiwiYiIsImMiXQ==",  # ["a","b","c"]
+        "/////w==",
+    ],
+)
+@pytest.mark.parametrize("lists", [list_jobs, list_deliveries])
+def test_a_cursor_that_no_page_gave_is_refused(lists: Callable[..., Any], cursor: str) -> None:
+    with pytest.raises(BadCursorError, match="not a cursor that a page gave"):
+        lists(Records(), cursor=cursor)
+
+
+_KEYS = st.tuples(st.sampled_from(["a", "ab", "b"]), st.text("ab/😀", max_size=3))
+_TIMES = st.integers(0, 3)
+_JOBS = st.dictionaries(_KEYS, _TIMES, max_size=12)
+
+
+@given(before=_JOBS, meanwhile=st.lists(_JOBS, max_size=6), limit=st.integers(1, 5))
+def test_pages_hold_each_job_once_while_others_are_added(
+    before: dict[JobKey, int], meanwhile: list[dict[JobKey, int]], limit: int
+) -> None:
+    records = Records()
+    put(records, ((key, record(seen=time)) for key, time in before.items()))
+    known, seen = set(before), list[JobKey]()
+    additions = iter(meanwhile)
+    page = list_jobs(records, limit=limit)
+    while True:
+        assert len(page.items) <= limit
+        seen += ((item.source, item.job_id) for item in page.items)
+        if page.next_cursor is None:
+            break
+        new = {key: time for key, time in next(additions, {}).items() if key not in known}
+        put(records, ((key, record(seen=time)) for key, time in new.items()))
+        known |= new.keys()
+        page = list_jobs(records, limit=limit, cursor=page.next_cursor)
+    assert len(seen) == len(set(seen)), "none twice"
+    assert set(before) <= set(seen) <= known
+
+
+_STATES = st.sampled_from(["pending", "delivered", "dead"])
+
+
+@given(
+    before=st.dictionaries(_KEYS, st.lists(st.tuples(_STATES, _TIMES), max_size=4), max_size=5),
+    meanwhile=st.lists(st.lists(_KEYS, max_size=3), max_size=6),
+    state=st.none() | _STATES,
+    limit=st.integers(1, 4),
+)
+def test_pages_hold_each_delivery_once_while_jobs_have_further_events(
+    before: dict[JobKey, list[tuple[DeliveryState, int]]],
+    meanwhile: list[list[JobKey]],
+    state: DeliveryState | None,
+    limit: int,
+) -> None:
+    numbers = iter(range(1000))
+    jobs = {
+        key: [delivery(str(next(numbers)), state=state_, created=created) for state_, created in each]
+        for key, each in before.items()
+    }
+    records = Records()
+    put(records, ((key, record(*each)) for key, each in jobs.items()))
+    expected = {d.id for each in jobs.values() for d in each if state in (None, d.state)}
+    seen: list[str] = []
+    additions = iter(meanwhile)
+    page = list_deliveries(records, state=state, limit=limit)
+    while True:
+        seen += (item.id for item in page.items)
+        if page.next_cursor is None:
+            break
+        for key in next(additions, []):
+            jobs.setdefault(key, []).append(delivery(str(next(numbers)), state="pending", created=9))
+        put(records, ((key, record(*each)) for key, each in jobs.items()))
+        page = list_deliveries(records, state=state, limit=limit, cursor=page.next_cursor)
+    assert sorted(seen) == sorted(expected), "what came later is newer than every cursor"
+
+
+# -------------------------------------------------------------------------------------- overview
+
+
+def test_a_source_is_shown_with_its_jobs_by_status_the_most_frequent_first() -> None:
+    statuses = ["staging", "completed", "completed", "completed", "paused", "paused", "failed"]
+    records = of({str(number): record(status=status) for number, status in enumerate(statuses)})
+    records.put({"allium": SourceRecord(id="x", baseline_at=at(-5))}, {})
+    [source] = list_sources(records)
+    assert source == SourceView(
+        name="allium",
+        jobs={"completed": 3, "paused": 2, "staging": 1, "failed": 1},
+        active=3,
+        baseline_at=at(-5),
+        polls=None,
+    )
+    assert list(source.jobs) == ["completed", "paused", "staging", "failed"]
+
+
+def test_sources_are_those_that_are_stored_and_those_that_are_polled() -> None:
+    records = Records()
+    records.put({name: SourceRecord(id=name, baseline_at=NOW) for name in ("gone", "both")}, {})
+    polls = {name: PollReport(last_poll=at(1), failures=2, last_error="no") for name in ("new", "both")}
+    views = {view.name: view for view in list_sources(records, polls)}
+    assert list(views) == ["both", "gone", "new"]
+    assert (views["gone"].baseline_at, views["gone"].polls) == (NOW, None)
+    assert (views["new"].baseline_at, views["new"].polls) == (None, polls["new"])
+    assert (views["new"].jobs, views["new"].active) == ({}, 0)
+
+
+def test_targets_are_those_that_are_configured_and_those_with_deliveries() -> None:
+    records = of({"j": record(delivery("1", target="gone"))})
+    assert list_targets(records, ["ops", "data"]) == [
+        TargetView(name="data"),
+        TargetView(name="gone", delivered=1),
+        TargetView(name="ops"),
+    ]
+
+
+def test_the_deliveries_of_a_target_are_counted_by_state() -> None:
+    records = of(
+        {
+            "a": record(
+                delivery("1"), delivery("2", state="dead", ended_at=NOW), delivery("3", state="pending")
+            ),
+            "b": record(delivery("4"), delivery("5"), delivery("6", target="data")),
+        }
+    )
+    views = {view.name: view for view in list_targets(records)}
+    assert (views["ops"].pending, views["ops"].delivered, views["ops"].dead) == (1, 3, 1)
+    assert (views["data"].pending, views["data"].delivered, views["data"].dead) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("deliveries", "oldest", "error"),
+    [
+        ([], None, None),
+        ([delivery("1")], None, None),
+        (
+            [
+                delivery("1", state="pending", created=1, last_error="the oldest"),
+                delivery("2", state="pending", created=2, last_error="a newer one"),
+                delivery("3", state="dead", created=0, ended_at=at(9), last_error="dead"),
+            ],
+            at(1),
+            "the oldest",
+        ),
+        (
+            [
+                delivery("1", state="pending", created=1),
+                delivery("2", state="pending", created=2, last_error="a newer one"),
+            ],
+            at(1),
+            None,
+        ),
+        (
+            [
+                delivery("1", state="dead", created=1, ended_at=at(9), last_error="the last that ended"),
+                delivery("2", state="dead", created=2, ended_at=at(8), last_error="given up before"),
+            ],
+            None,
+            "the last that ended",
+        ),
+    ],
+)
+def test_a_target_s_error_is_that_of_what_waits_longest_or_else_of_the_last_dead_letter(
+    deliveries: list[Delivery], oldest: datetime | None, error: str | None, *, turned: bool
+) -> None:
+    jobs = {each.id: record(each) for each in deliveries}
+    records = of(dict(reversed(jobs.items())) if turned else jobs)
+    [view] = list_targets(records, ["ops"])
+    assert (view.oldest_pending, view.last_error) == (oldest, error)

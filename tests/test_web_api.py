@@ -1,0 +1,256 @@
+"""What a running daemon tells programs, asked over a real Unix socket."""
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from multidict import CIMultiDictProxy
+
+from notifier import __version__
+from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
+from notifier.records import Records
+from notifier.unix import socket_path
+from notifier.views import DeliveryItem, JobItem, Page, list_deliveries, list_jobs, list_sources, list_targets
+from notifier.web.api import Daemon, make_application
+from notifier.web.socket import served_beside
+from tests.records import NOW, at, delivery, of, record
+
+
+class Client:
+    """Asks a daemon over its socket."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def ask(
+        self, path: str, method: str = "GET"
+    ) -> tuple[int, CIMultiDictProxy[str], dict[str, Any] | None]:
+        async with self._session.request(method, f"http://localhost{path}") as response:
+            assert response.content_type == "application/json"
+            body = await response.read()
+            return response.status, response.headers, json.loads(body) if body else None
+
+    async def get(self, path: str, type_: Any = dict[str, Any]) -> Any:
+        async with self._session.get(f"http://localhost{path}") as response:
+            assert (response.status, response.content_type) == (200, "application/json")
+            return msgspec.json.decode(await response.read(), type=type_)
+
+
+@asynccontextmanager
+async def asked(
+    records: Records, directory: Path, *, targets: list[str] | None = None, **polls: PollReport
+) -> AsyncIterator[Client]:
+    """Serve these records as a daemon does; yields who asks."""
+    state = directory / "state.db"
+    daemon = Daemon(
+        records=records, targets=targets or [], polls=lambda: polls, state_path=state, started_at=NOW
+    )
+    async with (
+        served_beside(state, make_application(daemon)),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket_path(state)))) as session,
+    ):
+        yield Client(session)
+
+
+def some_records() -> Records:
+    """Return three jobs with deliveries of each state."""
+    return of(
+        {
+            "a": record(delivery("1", created=1), delivery("2", state="dead", created=2, ended_at=at(3))),
+            "b": record(delivery("3", state="pending", created=3), seen=1, status="completed"),
+            "c": record(delivery("4", state="pending", created=4), seen=2),
+        }
+    )
+
+
+async def test_the_status_is_that_of_this_process(tmp_path: Path) -> None:
+    records = some_records()
+    records.put({"allium": SourceRecord(id="x", baseline_at=at(-1))}, {})
+    polls = PollReport(last_poll=at(5), last_good_poll=at(4), next_poll=at(6), failures=1, last_error="503")
+    async with asked(records, tmp_path, targets=["data"], allium=polls) as client:
+        status = await client.get("/api/v1/status")
+    assert {key: value for key, value in status.items() if key not in ("sources", "targets")} == {
+        "running": True,
+        "version": __version__,
+        "pid": os.getpid(),
+        "started_at": "2026-01-31T10:30:00Z",
+        "state": f"{tmp_path}/state.db",
+    }
+    assert status["sources"] == msgspec.to_builtins(list_sources(records, {"allium": polls}))
+    assert status["targets"] == msgspec.to_builtins(list_targets(records, ["data"]))
+    assert [target["name"] for target in status["targets"]] == ["data", "ops"]
+
+
+async def test_polls_are_told_as_they_are_when_asked(tmp_path: Path) -> None:
+    reports = {"allium": PollReport()}
+    daemon = Daemon(
+        records=Records(),
+        targets=[],
+        polls=lambda: reports,
+        state_path=tmp_path / "state.db",
+        started_at=NOW,
+    )
+    async with (
+        served_beside(daemon.state_path, make_application(daemon)),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(f"{tmp_path}/state.db.sock")) as session,
+    ):
+        for failures in (0, 1):
+            reports["allium"] = PollReport(failures=failures)
+            [source] = (await Client(session).get("/api/v1/status"))["sources"]
+            assert source["polls"]["failures"] == failures
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/api/v1/jobs", ["c", "b", "a"]),
+        ("/api/v1/jobs?limit=2", ["c", "b"]),
+        ("/api/v1/jobs?limit=5000&unknown=1", ["c", "b", "a"]),
+        ("/api/v1/deliveries", ["dlv_4", "dlv_3", "dlv_2", "dlv_1"]),
+        ("/api/v1/deliveries?limit=1", ["dlv_4"]),
+        ("/api/v1/deliveries?state=pending", ["dlv_4", "dlv_3"]),
+        ("/api/v1/deliveries?state=dead", ["dlv_2"]),
+        ("/api/v1/deliveries?state=delivered&limit=1", ["dlv_1"]),
+    ],
+)
+async def test_lists_are_newest_first(tmp_path: Path, path: str, names: list[str]) -> None:
+    async with asked(some_records(), tmp_path) as client:
+        page = await client.get(path)
+    assert page.keys() == {"items", "next_cursor"}
+    assert [item.get("id") or item["job_id"] for item in page["items"]] == names
+
+
+async def test_pages_lead_from_one_to_the_next(tmp_path: Path) -> None:
+    records = some_records()
+    async with asked(records, tmp_path) as client:
+        for path, type_, all_of_it in (
+            ("/api/v1/jobs?limit=2", Page[JobItem], list_jobs(records)),
+            ("/api/v1/deliveries?limit=1", Page[DeliveryItem], list_deliveries(records)),
+            (
+                "/api/v1/deliveries?limit=1&state=pending",
+                Page[DeliveryItem],
+                list_deliveries(records, state="pending"),
+            ),
+        ):
+            items: list[Any] = []
+            page = await client.get(path, type_)
+            items += page.items
+            while page.next_cursor is not None:
+                page = await client.get(f"{path}&cursor={page.next_cursor}", type_)
+                items += page.items
+            assert items == all_of_it.items
+
+
+async def test_a_page_has_a_hundred_items_unless_told_otherwise(tmp_path: Path) -> None:
+    records = of({f"{number:03}": record(delivery(str(number))) for number in range(101)})
+    async with asked(records, tmp_path) as client:
+        for path in ("/api/v1/jobs", "/api/v1/deliveries"):
+            page = await client.get(path)
+            assert len(page["items"]) == 100
+            rest = await client.get(f"{path}?cursor={page['next_cursor']}")
+            assert (len(rest["items"]), rest["next_cursor"]) == (1, None)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/deliveries"])
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        *(
+            (f"limit={limit}", "limit must be a number from 1 to 5000")
+            for limit in ("", "0", "-1", "5001", "1.5", "x", "%C2%B2", "1_0", "+1", "9" * 3000, "1000000001")
+        ),
+        *(
+            (f"cursor={cursor}", "cursor: not a cursor that a page gave")
+            for cursor in ("", "x", "%FF", "W10=")
+        ),
+    ],
+)
+async def test_a_wrong_limit_or_cursor_is_told(tmp_path: Path, path: str, query: str, message: str) -> None:
+    async with asked(some_records(), tmp_path) as client:
+        status, _, body = await client.ask(f"{path}?{query}")
+    assert (status, body) == (400, {"error": message})
+
+
+@pytest.mark.parametrize("state", ["", "DEAD", "x"])
+async def test_a_wrong_state_is_told(tmp_path: Path, state: str) -> None:
+    async with asked(some_records(), tmp_path) as client:
+        status, _, body = await client.ask(f"/api/v1/deliveries?state={state}")
+    assert (status, body) == (400, {"error": "state must be one of pending, delivered, dead"})
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/job", "/api/v2/jobs", "/api/v1/jobs/x"])
+async def test_an_unknown_path_is_told(tmp_path: Path, path: str) -> None:
+    async with asked(Records(), tmp_path) as client:
+        status, _, body = await client.ask(path)
+    assert (status, body) == (404, {"error": "404: Not Found"})
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", ["/api/v1/status", "/api/v1/jobs", "/api/v1/deliveries"])
+async def test_a_wrong_method_is_told_with_those_that_are_right(
+    tmp_path: Path, path: str, method: str
+) -> None:
+    async with asked(Records(), tmp_path) as client:
+        status, headers, body = await client.ask(path, method)
+    assert (status, body) == (405, {"error": "405: Method Not Allowed"})
+    assert headers["Allow"] == "GET,HEAD"
+
+
+class _GatedRecords(Records):
+    """Records that are read only while a gate is open."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def jobs(self) -> Iterator[tuple[JobKey, JobRecord]]:
+        assert self._gate.wait(10), "the loop did not go on"
+        return super().jobs()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/status", "/api/v1/jobs", "/api/v1/deliveries"])
+async def test_the_loop_goes_on_while_a_list_is_made(tmp_path: Path, path: str) -> None:
+    gate = threading.Event()
+    async with asked(_GatedRecords(gate), tmp_path) as client:
+        asking = asyncio.create_task(client.get(path))
+        assert (await client.ask("/other"))[0] == 404, "another request is answered meanwhile"
+        gate.set()
+        await asking
+
+
+async def test_lists_can_be_had_while_jobs_are_added(tmp_path: Path) -> None:
+    records, done = Records(), asyncio.Event()
+
+    async def add() -> None:
+        for number in range(2000):
+            records.put({}, {(f"source-{number % 7}", str(number)): msgspec.json.encode(record())})
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+        done.set()
+
+    async with asked(records, tmp_path) as client:
+        adding = asyncio.create_task(add())
+        counts: list[int] = []
+        while not done.is_set():
+            counts.append(len((await client.get("/api/v1/jobs?limit=5000"))["items"]))
+            await client.get("/api/v1/status")
+        await adding
+        counts.append(len((await client.get("/api/v1/jobs?limit=5000"))["items"]))
+    assert counts == sorted(counts)
+    assert counts[-1] == 2000
+
+
+async def test_times_are_told_in_utc(tmp_path: Path) -> None:
+    async with asked(some_records(), tmp_path) as client:
+        [item, *_] = (await client.get("/api/v1/deliveries"))["items"]
+    assert item["created_at"] == "2026-01-31T10:34:00Z"
+    assert datetime.fromisoformat(item["created_at"]) == at(4)
