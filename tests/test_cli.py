@@ -467,8 +467,8 @@ async def test_a_state_without_its_directory_is_an_error(
     done = await notifier(command, **environment)
     assert done.code == 1
     warning, error = done.err.splitlines()
-    assert warning == (
-        f"notifier: warning: the directory of the state, {Path.cwd()}/missing, does not exist yet"
+    assert warning.endswith(
+        f"WARNING config: the directory of the state, {Path.cwd()}/missing, does not exist yet"
     )
     assert error.startswith(f"notifier: the state {Path.cwd()}/missing/state.db cannot be opened")
     assert api.requests == []
@@ -505,6 +505,17 @@ type = "webhook"
 url = "{url}"
 secret = "whsec_c2lnbmluZyBrZXkgdGhhdCBpcyBzZWNyZXQ="
 """
+
+
+async def test_a_warning_about_the_config_is_a_line_of_the_log(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    second = f'[[sources]]\nname = "b"\napi_key = "{KEY}"\nbase_url = "{api.url}"\n'
+    write_config(api, receiver, f'[log]\nformat = "json"\n{second}')
+    done = await notifier("once")
+    warnings = [line for line in map(json.loads, done.err.splitlines()) if line["level"] == "warning"]
+    said = "config: allium and b have the same API key: their jobs are the same, each is announced 2 times"
+    assert [line["message"].startswith(said) for line in warnings] == [True]
 
 
 async def test_the_log_is_json_when_asked_for_and_holds_no_secret(

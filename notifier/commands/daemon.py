@@ -19,7 +19,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     from notifier import app as process
     from notifier.model import StoreError
 
-    loaded = load(context, config, warn=True)
+    loaded = load(context, config)
     _set_up_log(loaded)
     try:
         asyncio.run(process.run(loaded.settings))
@@ -45,7 +45,7 @@ def once(
         limit = parse_duration(timeout)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--timeout") from error
-    loaded = load(context, config, warn=True)
+    loaded = load(context, config)
     _set_up_log(loaded)
     try:
         good = asyncio.run(process.run_once(loaded.settings, limit=limit))
@@ -84,7 +84,11 @@ def demo(
 
 
 def _set_up_log(loaded: Config) -> None:
+    import logging
+
     from notifier.log import set_up_log
 
     log = loaded.settings.log
     set_up_log(level=log.level, format=log.format)
+    for warning in loaded.warnings:
+        logging.getLogger(__name__).warning("config: %s", warning)
