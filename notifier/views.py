@@ -1,33 +1,17 @@
 """What is known, as people and programs are shown it: lists with newest first, and an overview. Pure."""
 
-import base64
-import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from notifier.element import read_details
 from notifier.model import Delivery, DeliveryState, JobKey, JobRecord, PollReport, is_active
+from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_page
 from notifier.payload import Progress, progress_of
 from notifier.records import Records
-
-DEFAULT_LIMIT = 100
-LARGEST_LIMIT = 5000
-
-_Item = TypeVar("_Item")
-_Key = tuple[str, str]
-
-
-class Page(msgspec.Struct, Generic[_Item], frozen=True):
-    """Some items of a list, newest first; `next_cursor` leads to the following ones, if there are any."""
-
-    items: list[_Item]
-    next_cursor: str | None
 
 
 class JobItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,14 +93,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[TargetView]
 
 
-class BadCursorError(ValueError):
-    """The cursor is none that a page gave."""
-
-
 def list_jobs(records: Records, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[JobItem]:
     """Return jobs, the ones ordered last first. Raises BadCursorError."""
     found = ((_job_key(key, record), key, record) for key, record in records.jobs())
-    return _page(found, limit, cursor, _job_item)
+    return make_page(found, limit, cursor, _job_item)
 
 
 def list_deliveries(
@@ -133,7 +113,7 @@ def list_deliveries(
         for place, delivery in enumerate(record.deliveries)
         if state is None or delivery.state == state
     )
-    return _page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair))
+    return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair))
 
 
 def list_sources(
@@ -238,36 +218,10 @@ def _delivery_item(key: JobKey, record: JobRecord, delivery: Delivery) -> Delive
     )
 
 
-def _page(
-    found: Iterable[tuple[_Key, JobKey, Any]],
-    limit: int,
-    cursor: str | None,
-    item: Callable[[JobKey, Any], _Item],
-) -> Page[_Item]:
-    after = None if cursor is None else _read_cursor(cursor)
-    rest = (entry for entry in found if after is None or entry[0] < after)
-    # To sort all of them would take one step of a tenth of a second, in which nothing else happens.
-    newest = heapq.nlargest(limit + 1, rest, key=itemgetter(0))
-    shown = newest[:limit]
-    items = [item(key, value) for _, key, value in shown]
-    return Page(items, _cursor(shown[-1][0]) if len(newest) > limit else None)
-
-
-def _job_key(key: JobKey, record: JobRecord) -> _Key:
+def _job_key(key: JobKey, record: JobRecord) -> PageKey:
     created = read_details(record.snapshot.element).time_created or record.snapshot.first_seen
     return _sortable(created), "/".join(key)
 
 
 def _sortable(time: datetime) -> str:
     return time.isoformat(timespec="microseconds")  # strftime would not pad the year 999
-
-
-def _cursor(key: _Key) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
-
-
-def _read_cursor(cursor: str) -> _Key:
-    try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=tuple[str, str])
-    except ValueError as error:
-        raise BadCursorError("not a cursor that a page gave") from error

@@ -19,8 +19,8 @@ from aiohttp import web
 
 from notifier import __version__
 from notifier.model import JobKey, JobRecord, PollReport, utc_now
+from notifier.page import Page
 from notifier.records import Records
-from notifier.views import Page
 from notifier.web.api import Daemon as Asked
 from notifier.web.api import make_application
 from notifier.web.socket import served_beside

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model import Delivery, DeliveryState, Event, JobKey, PollReport, SourceRecord, rfc3339
+from notifier.page import BadCursorError, Page
 from notifier.payload import Progress, read_payload
 from notifier.records import Records
 from notifier.views import (
-    BadCursorError,
     DeliveryItem,
     JobItem,
-    Page,
     SourceView,
     TargetView,
     list_deliveries,

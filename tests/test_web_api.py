@@ -17,9 +17,10 @@ from multidict import CIMultiDictProxy
 
 from notifier import __version__
 from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
+from notifier.page import Page
 from notifier.records import Records
 from notifier.unix import socket_path
-from notifier.views import DeliveryItem, JobItem, Page, list_deliveries, list_jobs, list_sources, list_targets
+from notifier.views import DeliveryItem, JobItem, list_deliveries, list_jobs, list_sources, list_targets
 from notifier.web.api import Daemon, make_application
 from notifier.web.socket import served_beside
 from tests.records import NOW, at, delivery, of, record

@@ -12,14 +12,13 @@ import msgspec
 
 from notifier import __version__
 from notifier.model import DeliveryState, StoreError
+from notifier.page import LARGEST_LIMIT, Page
 from notifier.records import Records
 from notifier.store.reading import read_state
 from notifier.unix import short_path, socket_path
 from notifier.views import (
-    LARGEST_LIMIT,
     DeliveryItem,
     JobItem,
-    Page,
     Status,
     list_deliveries,
     list_jobs,

@@ -12,11 +12,9 @@ from aiohttp import web
 
 from notifier import __version__
 from notifier.model import DeliveryState, PollReport
+from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursorError
 from notifier.records import Records
 from notifier.views import (
-    DEFAULT_LIMIT,
-    LARGEST_LIMIT,
-    BadCursorError,
     Status,
     list_deliveries,
     list_jobs,
