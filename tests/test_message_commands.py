@@ -371,6 +371,19 @@ def _message(text: str) -> Any:
     return json.loads(without_what_changes(json.dumps(json.loads(text))))
 
 
+@pytest.mark.parametrize("target", ["team", "hook"])
+async def test_the_preview_of_slack_is_what_goes_over_the_wire(receiver: ScriptedServer, target: str) -> None:
+    slack = CheckedSlack()
+    slack.url = receiver.url
+    write_slack(slack)
+    receiver.answer = {"ok": True, "channel": "C0DATA", "ts": "1.000001"}
+    shown = await beside("preview", target)
+    assert (await beside("test", target)).code == 0
+    [(request, body)] = receiver.requests
+    assert without_what_changes(shown.out) == without_what_changes(body) + "\n"
+    assert f"Content-Type: {request.headers['Content-Type']}\n" in shown.err
+
+
 async def test_a_preview_needs_no_network_and_can_be_piped() -> None:
     with closed_port() as port:
         write_webhook(f"http://127.0.0.1:{port}")

@@ -86,7 +86,7 @@ async def test_a_signal_during_a_poll_ends_it_quietly(
     async with Daemon(write_config(tmp_path, api, receiver)) as daemon:
         await api.arrived(1)
         assert await daemon.ends(signal.SIGTERM, within=5) == 0
-        told = [line for line in daemon.lines if "warning" not in line]
+        told = [line for line in daemon.lines if "WARNING" not in line]
         assert [line.split(maxsplit=2)[2] for line in told] == [
             "stopping: no further polls, attempts under way may end",
             "stopped",
@@ -142,7 +142,7 @@ async def test_a_damaged_state_is_refused_before_anything_is_polled_or_sent(
     (tmp_path / "state.db").touch()
     async with Daemon(write_config(tmp_path, api, receiver)) as daemon:
         assert await daemon.ends() == 1
-    [message] = [line for line in daemon.lines if "warning" not in line]
+    [message] = [line for line in daemon.lines if "WARNING" not in line]
     assert f"the state {tmp_path}/state.db is damaged: it is empty" in message
     assert not api.requests
 
