@@ -7,7 +7,7 @@ from notifier.assembly import make_source, make_targets, open_session
 from notifier.model import InspectableTarget, SendError, is_active
 from notifier.settings import Settings
 from notifier.source import AlliumSource, SourceError
-from notifier.summary import one_line
+from notifier.summary import counted, one_line
 
 
 class Tried(NamedTuple):
@@ -39,7 +39,7 @@ async def _try_source(source: AlliumSource) -> Tried:
     active = sum(is_active(element.status) for element in elements)
     ids = listing.organization_ids if listing is not None else frozenset()
     organization = "".join(f" of organisation {one_line(id_, 100)}" for id_ in ids if len(ids) == 1)
-    jobs = f"{len(elements):,} job{'' if len(elements) == 1 else 's'}"
+    jobs = counted(len(elements), "job")
     return Tried(name, good=True, words=f"the API key works: {jobs}{organization}, {active:,} active")
 
 

@@ -9,7 +9,6 @@ from notifier.fields import origin
 from notifier.problem import os_words
 from notifier.route import RouteSettings, Subject, judge
 from notifier.settings import Settings
-from notifier.silence import unheard
 from notifier.source import SourceSettings
 
 
@@ -66,8 +65,6 @@ def _lines(config: Config) -> Iterator[str]:
     for name, target in settings.targets.items():
         yield f"  {name}: {target.shown}"
     yield from _routes(settings.routes)
-    for line in unheard(settings):
-        yield f"warning  {line}"
     yield ""
     yield "The config is fine."
 

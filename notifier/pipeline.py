@@ -9,6 +9,7 @@ from notifier.dispatcher import Dispatcher
 from notifier.model import Event, JobKey, JobRecord, utc_now
 from notifier.outbox import abandon, delivery_id, pending
 from notifier.state import State
+from notifier.summary import counted
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ class Pipeline:
                 "gave up deliveries of %d jobs: their source or target is no longer configured", len(lost)
             )
         if waiting := sum(map(len, self._dispatchers.values())):
-            _log.info("%d deliveries from before are still to be made", waiting)
+            what = counted(waiting, "delivery", "deliveries")
+            _log.info("%s from before still to be made", what)
 
 
 def _abandon(record: JobRecord | None, *, targets: Sequence[str], reason: str, now: datetime) -> JobRecord:

@@ -69,6 +69,11 @@ def one_line(text: str, length: int) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number of things, such as `1 job` and `1,000 jobs`."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def _age(details: Details, first_seen: datetime, now: datetime) -> timedelta:
     start = details.time_created or first_seen
     end = details.time_completed or now

@@ -183,7 +183,7 @@ async def test_beside_a_daemon_ten_thousand_jobs_come_whole_and_polls_go_on(
     api.answer = json.dumps([job(name, "completed", time_created=None) for name in names]).encode()
     config = write_config(tmp_path, api, receiver)
     async with Daemon(config) as daemon:
-        await daemon.logged("watching 10000 jobs")
+        await daemon.logged("watching 10,000 jobs")
         polls = len(api.requests)
         done = await notifier("jobs", "--json", "--config", str(config))
         assert len(api.requests) > polls

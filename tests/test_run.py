@@ -116,7 +116,7 @@ async def test_a_stop_waits_no_longer_than_ten_seconds_and_the_attempt_is_made_a
         await daemon.logged("stopping")
         assert await daemon.ends(signal.SIGTERM, within=5) == 0, "a second signal does not wait"
     async with Daemon(config) as daemon:
-        await daemon.logged("1 deliveries from before are still to be made")
+        await daemon.logged("1 delivery from before still to be made")
         await receiver.arrived(3)
         assert await daemon.ends(signal.SIGTERM) == 0
     assert len({request.headers["webhook-id"] for request, _ in receiver.requests}) == 1

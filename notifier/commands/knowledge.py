@@ -39,10 +39,10 @@ class Knowledge(Protocol):
     def status(self) -> Status:
         """Return what the notifier is doing."""
 
-    def jobs(self) -> Iterator[JobItem]:
-        """Yield all jobs, newest first."""
+    def jobs(self, wanted: int | None) -> Iterator[JobItem]:
+        """Yield all jobs, newest first; `wanted` is how many of them will be looked at."""
 
-    def deliveries(self, state: DeliveryState | None) -> Iterator[DeliveryItem]:
+    def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
         """Yield all deliveries (of a state), newest first."""
 
 
@@ -76,17 +76,20 @@ class _Daemon:
     def status(self) -> Status:
         return self._get("/api/v1/status", Status)
 
-    def jobs(self) -> Iterator[JobItem]:
-        return self._pages("/api/v1/jobs", {}, Page[JobItem])
+    def jobs(self, wanted: int | None) -> Iterator[JobItem]:
+        return self._pages("/api/v1/jobs", {}, Page[JobItem], wanted)
 
-    def deliveries(self, state: DeliveryState | None) -> Iterator[DeliveryItem]:
+    def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
         query: dict[str, str] = {} if state is None else {"state": state}
-        return self._pages("/api/v1/deliveries", query, Page[DeliveryItem])
+        return self._pages("/api/v1/deliveries", query, Page[DeliveryItem], wanted)
 
-    def _pages(self, path: str, query: dict[str, str], type_: type[Page[_Item]]) -> Iterator[_Item]:
+    def _pages(
+        self, path: str, query: dict[str, str], type_: type[Page[_Item]], wanted: int | None
+    ) -> Iterator[_Item]:
         cursor: dict[str, str] | None = {}
+        limit = LARGEST_LIMIT if wanted is None else min(wanted, LARGEST_LIMIT)
         while cursor is not None:
-            words = urlencode({**query, "limit": LARGEST_LIMIT, **cursor})
+            words = urlencode({**query, "limit": limit, **cursor})
             page = self._get(f"{path}?{words}", type_)
             yield from page.items
             cursor = None if page.next_cursor is None else {"cursor": page.next_cursor}
@@ -136,11 +139,11 @@ class _File:
             targets=list_targets(self._records),
         )
 
-    def jobs(self) -> Iterator[JobItem]:
-        return iter(list_jobs(self._records, limit=_ALL).items)
+    def jobs(self, wanted: int | None) -> Iterator[JobItem]:
+        return iter(list_jobs(self._records, limit=wanted or _ALL).items)
 
-    def deliveries(self, state: DeliveryState | None) -> Iterator[DeliveryItem]:
-        return iter(list_deliveries(self._records, state=state, limit=_ALL).items)
+    def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
+        return iter(list_deliveries(self._records, state=state, limit=wanted or _ALL).items)
 
 
 _ALL = 10**9

@@ -52,7 +52,8 @@ def jobs(
     from notifier.commands.tables import jobs_table
 
     def question(known: Knowledge) -> list[JobItem]:
-        return list(islice((item for item in known.jobs() if status in (None, item.status)), limit))
+        found = known.jobs(limit if status is None else None)
+        return list(islice((item for item in found if status in (None, item.status)), limit))
 
     items = _ask(context, config, question)
     if json:
@@ -84,7 +85,7 @@ def deliveries(
     wanted = None if state is None else _STATES.get(state)
     if wanted is None and state is not None:
         raise typer.BadParameter("must be pending, delivered or dead", param_hint="--state")
-    items = _ask(context, config, lambda known: list(islice(known.deliveries(wanted), limit)))
+    items = _ask(context, config, lambda known: list(islice(known.deliveries(wanted, limit), limit)))
     if json:
         _print_json(items)
     else:

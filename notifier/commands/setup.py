@@ -22,8 +22,11 @@ def check(
 
     from notifier.connection import try_connections
     from notifier.explanation import explain_config
+    from notifier.silence import unheard
 
     loaded = load(context, config, warn=True)
+    for line in unheard(loaded.settings):
+        typer.echo(f"notifier: warning: {line}", err=True)
     typer.echo(explain_config(loaded), nl=False)
     if not connect:
         return

@@ -13,7 +13,7 @@ from rich.text import Text
 from notifier.duration import spell_duration
 from notifier.model import utc_now
 from notifier.payload import Progress
-from notifier.summary import one_line
+from notifier.summary import counted, one_line
 from notifier.views import DeliveryItem, JobItem, SourceView, Status, TargetView
 
 _BAR_WIDTH = 16
@@ -68,7 +68,7 @@ def jobs_table(items: list[JobItem]) -> RenderableType:
             Group(bar, share),
             _stacked(name, table, *source, id_),
         )
-    return Group(_Fitting(wide, narrow), Text(_counted(len(items), "job"), "dim"))
+    return Group(_Fitting(wide, narrow), Text(counted(len(items), "job"), "dim"))
 
 
 def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
@@ -82,7 +82,7 @@ def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
         target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _cell(item.last_error, 120)
         observed, tries, next_try = _ago(item.created_at, " ago"), str(item.attempts), _next_try(item)
         wide.add_row(state, target, summary, observed, tries, next_try, error, item.id)
-        times = f"{observed}, {_counted(item.attempts, 'try', 'tries')}"
+        times = f"{observed}, {counted(item.attempts, 'try', 'tries')}"
         narrow.add_row(
             state,
             _stacked(
@@ -92,7 +92,7 @@ def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
                 Text(item.id, "dim"),
             ),
         )
-    return Group(_Fitting(wide, narrow), Text(_counted(len(items), "delivery", "deliveries"), "dim"))
+    return Group(_Fitting(wide, narrow), Text(counted(len(items), "delivery", "deliveries"), "dim"))
 
 
 def status_tables(status: Status) -> RenderableType:
@@ -184,10 +184,6 @@ def _next_try(item: DeliveryItem) -> str:
 
 def _cell(text: str | None, length: int) -> Text:
     return Text(one_line(text or "", length))
-
-
-def _counted(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def _ago(time: datetime, suffix: str = "") -> str:

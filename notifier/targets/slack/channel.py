@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.internal_utils import get_user_agent
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 from yarl import URL
 
@@ -19,7 +20,7 @@ from notifier.model import Event, Preview, SendError, utc_now
 from notifier.payload import read_payload
 from notifier.targets.slack.message import Message, as_plain_text, mention_for, render
 from notifier.targets.slack.refusal import PayloadRefusedError, refusal
-from notifier.targets.slack.session import Session
+from notifier.targets.slack.session import OWN_HEADERS, Session
 from notifier.targets.slack.settings import SlackSettings
 from notifier.transport import (
     USER_AGENT,
@@ -99,7 +100,8 @@ class SlackChannel:
 
     def preview(self, event: Event) -> Preview:
         """Return what `send` would send."""
-        headers = {"Content-Type": "application/json;charset=utf-8"}
+        headers = {"Content-Type": "application/json;charset=utf-8", **OWN_HEADERS}
+        headers["User-Agent"] = get_user_agent(USER_AGENT)
         if self._hook is None:
             headers["Authorization"] = "Bearer REDACTED"
         body = json.dumps(self._arguments(event, self._message(event))).encode()  # as slack-sdk writes it

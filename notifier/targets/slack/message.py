@@ -68,7 +68,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     def arguments(self) -> dict[str, Any]:
         """Return it as the arguments of a post; links in it are not unfolded."""
-        parts = {"text": self.text, "blocks": self.blocks, "attachments": self.attachments}
+        parts = {"text": self.text, "attachments": self.attachments, "blocks": self.blocks}
         return {k: v for k, v in parts.items() if v} | {"unfurl_links": False, "unfurl_media": False}
 
 

@@ -15,6 +15,9 @@ from notifier.transport import read_start
 _READ_OF_ANSWER = 1024 * 1024  # Slack repeats the message, each character of it as up to twelve
 
 
+OWN_HEADERS = {"Accept-Encoding": "identity"}
+
+
 class Answer:
     """As much of an aiohttp response as slack-sdk looks at."""
 
@@ -62,7 +65,7 @@ class Session:
     @asynccontextmanager
     async def request(self, method: str, url: str, **arguments: Any) -> AsyncIterator[Answer]:
         """Make a request; raises what aiohttp raises."""
-        headers = {**arguments.pop("headers", {}), "Accept-Encoding": "identity"}
+        headers = {**arguments.pop("headers", {}), **OWN_HEADERS}
         async with self._session.request(
             method, url, headers=headers, **(arguments | self._terms)
         ) as response:
