@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from notifier.caution import cautions
 from notifier.coherence import check_coherence
-from notifier.environment import from_environment, interpolated, override
+from notifier.environment import check_text, from_environment, interpolated, override
 from notifier.problem import ConfigError, Problem, Where, in_words, os_words, spell
 from notifier.settings import Settings, StoreSettings
 from notifier.transport import tls_context
@@ -44,6 +44,7 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
         origin = "the environment"
         data, names = from_environment(environment)
     override(data, names, environment)
+    check_text(names, environment, problems, unknown)
     fill_from_files(data, names, problems, unknown)
     check_coherence(data, names, problems, unknown)
     settings = _validated(data, names, problems, unknown)
@@ -67,6 +68,7 @@ def load_store(path: Path | None, environment: Mapping[str, str]) -> StoreSettin
     data = {} if file is None else _read_toml(file)
     data = interpolated({"store": data.get("store", {})}, (), environment, problems, unknown)
     override(data, names, environment)
+    check_text(names, environment, problems, unknown)
     try:
         settings = StoreSettings.model_validate(data["store"])
     except ValidationError as error:

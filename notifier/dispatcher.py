@@ -52,11 +52,21 @@ class Dispatcher:
         """Return how many deliveries are still to be made."""
         return len(self._lane)
 
-    def add(self, key: JobKey, delivery_id: str, due_at: datetime | None = None) -> None:
-        """Queue a delivery that is stored as pending, behind the earlier ones of its job."""
-        wait = timedelta(0) if due_at is None else max(timedelta(0), due_at - self._now())
-        self._lane.add(Waiting(key, delivery_id, time.monotonic() + wait.total_seconds()))
+    def add(self, key: JobKey, delivery_id: str) -> None:
+        """Queue a new delivery, stored as pending, behind the earlier ones of its job."""
+        self._lane.add(Waiting(key, delivery_id, time.monotonic()))
         self._wake.set()
+
+    def resume(self, key: JobKey, delivery: Delivery) -> None:
+        """Queue a delivery that an earlier process left; what the target asked that one for still holds."""
+        self._lane.add(Waiting(key, delivery.id, self._clock_time(delivery.next_attempt_at)))
+        self._lane.hold(self._clock_time(delivery.held_until))
+        self._wake.set()
+
+    def _clock_time(self, at: datetime | None) -> float:
+        """Return a time in seconds of the monotonic clock; the present for None and for what is over."""
+        wait = timedelta(0) if at is None else max(timedelta(0), at - self._now())
+        return time.monotonic() + wait.total_seconds()
 
     def stop(self) -> None:
         """Start no further attempt; `run` returns when those under way have ended."""

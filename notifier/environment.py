@@ -68,6 +68,21 @@ def override(data: dict[str, Any], names: dict[Where, str], environment: Mapping
             names[section, key] = name
 
 
+def check_text(
+    names: Mapping[Where, str], environment: Mapping[str, str], problems: list[Problem], unknown: set[Where]
+) -> None:
+    """Note each variable in force that is not UTF-8: nothing could print it."""
+    for where, name in names.items():
+        if name in environment and not _is_text(environment[name]):
+            unknown.add(where)
+            problems.append(Problem(name, "is not UTF-8 text"))
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a value is none with odd bytes, which Python has as lone surrogates."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def _put(data: Any, where: Where, value: Any) -> None:
     for step in where[:-1]:
         data = data[step] if isinstance(step, int) else data.setdefault(step, {})
@@ -101,7 +116,12 @@ def interpolated(
                 Problem(spell(where), "has ${ without a variable's name and }; write $${ for a plain ${")
             )
         elif match["name"] in environment:
-            return environment[match["name"]]
+            if _is_text(environment[match["name"]]):
+                return environment[match["name"]]
+            unknown.add(where)
+            problems.append(
+                Problem(spell(where), f"the environment variable {match['name']} is not UTF-8 text")
+            )
         else:
             unknown.add(where)
             problems.append(Problem(spell(where), f"the environment variable {match['name']} is not set"))

@@ -1,13 +1,13 @@
 """What a config means, in words for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from notifier.config import Config
 from notifier.duration import format_duration
 from notifier.fields import origin
 from notifier.problem import os_words
-from notifier.route import RouteSettings, Subject, judge
+from notifier.route import RouteSettings, Subject, judge, route
 from notifier.settings import Settings
 from notifier.source import SourceSettings
 
@@ -24,27 +24,23 @@ def explain_event(subject: Subject, settings: Settings) -> str:
 
 def _event_lines(subject: Subject, settings: Settings) -> Iterator[str]:
     yield f"{subject.type} of source {subject.source}"
-    names = list(settings.targets)
     if not settings.routes:
-        certain = [] if subject.type == "backfill.progress" else names
         yield "  there are no routes: every event but backfill.progress goes to every target"
-        yield from _heard(subject, certain, [])
-        return
-    found: dict[str, list[str]] = {"yes": [], "maybe": []}
+    maybe: set[str] = set()
     for number, each in enumerate(settings.routes):
         verdict = judge(subject, each)
         words = {"yes": "matches", "no": "does not match", "maybe": "may match"}[verdict.match]
         reasons = "; ".join(verdict.reasons) or "it matches every event but backfill.progress"
         to = "" if verdict.match == "no" else f" → {', '.join(each.to)}"
         yield f"  routes[{number}] {words}: {reasons}{to}"
-        if verdict.match in found:
-            found[verdict.match] += (name for name in each.to if name not in found[verdict.match])
-    certain = [name for name in names if name in found["yes"]]
-    possible = [name for name in names if name in found["maybe"] and name not in certain]
-    yield from _heard(subject, certain, possible)
+        maybe.update(each.to if verdict.match == "maybe" else ())
+    certain = route(subject, settings.routes, settings.targets)
+    yield from _heard(
+        subject, certain, [name for name in settings.targets if name in maybe.difference(certain)]
+    )
 
 
-def _heard(subject: Subject, certain: list[str], possible: list[str]) -> Iterator[str]:
+def _heard(subject: Subject, certain: Sequence[str], possible: Sequence[str]) -> Iterator[str]:
     yield f"targets  {', '.join(certain) or 'none' + ('' if possible else ': nobody would hear of it')}"
     if possible:
         yield f"maybe    {', '.join(possible)}: depends on the job; say its --table, --name or --destination"
@@ -92,16 +88,16 @@ def _routes(routes: list[RouteSettings]) -> Iterator[str]:
         yield "routes   none: every event but backfill.progress goes to every target"
         return
     yield f"routes   {len(routes)}"
-    for number, route in enumerate(routes):
-        events = ", ".join(route.events) if route.events else "every event but backfill.progress"
+    for number, each in enumerate(routes):
+        events = ", ".join(each.events) if each.events else "every event but backfill.progress"
         only = "".join(
             f"; {key} {' or '.join(globs)}"
             for key, globs in (
-                ("sources", route.sources),
-                ("tables", route.tables),
-                ("names", route.names),
-                ("destinations", route.destinations),
+                ("sources", each.sources),
+                ("tables", each.tables),
+                ("names", each.names),
+                ("destinations", each.destinations),
             )
             if globs
         )
-        yield f"  routes[{number}]: {events}{only} → {', '.join(route.to)}"
+        yield f"  routes[{number}]: {events}{only} → {', '.join(each.to)}"

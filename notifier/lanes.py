@@ -119,13 +119,18 @@ def judge(
         attempts=delivery.attempts + 1,
         first_attempt_at=first,
         next_attempt_at=None,
+        held_until=None,
         last_error=None if error is None else error.reason,
     )
     if error is None:
         return "delivered", msgspec.structs.replace(tried, state="delivered", ended_at=now)
-    if error.permanent or now - first >= policy.give_up_after:
+    if error.permanent or now - first - delivery.held >= policy.give_up_after:
         return "dead", msgspec.structs.replace(tried, state="dead", ended_at=now)
-    wait = max(backoff(tried.attempts, policy, chance), error.retry_after or timedelta(0))
+    wait = backoff(tried.attempts, policy, chance)
+    if error.retry_after is not None:
+        wait = max(wait, error.retry_after)
+        held = delivery.held + error.retry_after
+        tried = msgspec.structs.replace(tried, held_until=now + error.retry_after, held=held)
     return "retry", msgspec.structs.replace(tried, next_attempt_at=now + wait)
 
 

@@ -6,7 +6,7 @@ are also the stored format: a record is written as the JSON of its struct.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard, get_args
 
 import msgspec
 
@@ -68,6 +68,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 DeliveryState = Literal["pending", "delivered", "dead"]
+DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
+
+
+def is_delivery_state(text: str) -> TypeGuard[DeliveryState]:
+    """Return whether this is the name of a state that deliveries have."""
+    return text in DELIVERY_STATES
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -82,6 +88,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     first_attempt_at: datetime | None = None
     next_attempt_at: datetime | None = None
     """Not before this time; None is at once."""
+    held_until: datetime | None = None
+    """Until when the target asked to be left alone, with all that waits for it."""
+    held: timedelta = timedelta(0)
+    """How long it asked for since the first attempt, in all: that does not count as trying."""
     ended_at: datetime | None = None
     last_error: str | None = None
 
@@ -186,6 +196,9 @@ class Store(Protocol):
     All methods block and are called from one worker thread, never from the event loop.
     Each raises StoreError; after one the store refuses every further call.
     """
+
+    name: str
+    """What errors call it, such as the path of its file."""
 
     def load(self) -> Iterable[tuple[str, bytes]]:
         """Yield every key with its document."""

@@ -11,7 +11,7 @@ import msgspec
 from notifier.model import JobKey
 
 DEFAULT_LIMIT = 100
-LARGEST_LIMIT = 5000
+LARGEST_LIMIT = 2500
 
 PageKey = tuple[str, str]
 """What a list is ordered by; no two entries have the same."""

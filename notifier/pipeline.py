@@ -42,7 +42,7 @@ class Pipeline:
             targets = self._dispatchers if key[0] in sources else ()
             for delivery in pending(record):
                 if delivery.target in targets:
-                    self._dispatchers[delivery.target].add(key, delivery.id, delivery.next_attempt_at)
+                    self._dispatchers[delivery.target].resume(key, delivery)
                 else:
                     reason = "target" if key[0] in sources else "source"
                     lost[key] = partial(

@@ -19,8 +19,8 @@ class Records:
         self._sources: dict[str, SourceRecord] = {}
         self._jobs: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
 
-    def load(self, documents: Iterable[tuple[str, bytes]]) -> None:
-        """Take in stored documents. Raises StoreError when one cannot be read."""
+    def load(self, documents: Iterable[tuple[str, bytes]], store: str) -> None:
+        """Take in the documents of a store. Raises StoreError, naming it, when one cannot be read."""
         for key, document in documents:
             kind, _, name = key.partition("/")
             try:
@@ -30,8 +30,14 @@ class Records:
                     source, _, job_id = name.partition("/")
                     _JOB.decode(document)
                     self._jobs[source][unquote(job_id)] = document
-            except ValueError as error:  # msgspec's own errors and those of UTF-8 are
-                raise StoreError(f"the state is damaged: its record {key} cannot be read: {error}") from error
+            except (
+                ValueError,
+                TypeError,
+            ) as error:  # msgspec's own errors and those of UTF-8 are ValueErrors
+                raise StoreError(
+                    f"the state {store} is damaged: its record {key} cannot be read: {error}. Nothing was "
+                    "changed. Restore it from a backup; or, to start anew with a baseline, move it away"
+                ) from error
 
     def put(self, sources: Mapping[str, SourceRecord], jobs: Mapping[JobKey, bytes]) -> None:
         """Replace records; those of jobs by their documents."""

@@ -1,5 +1,6 @@
 """What nobody would hear of: often intended, never to be overlooked. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from notifier.glob import matches
@@ -14,14 +15,16 @@ def unheard(settings: Settings) -> Iterator[str]:
     if not settings.routes:
         return
     sources = [source.name for source in settings.sources]
+    groups: defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
     for source in sources:
-        types = [type_ for type_ in ALL_TYPES if type_ != "backfill.progress"]
-        matches_of = {type_: _matches(type_, source, settings.routes) for type_ in types}
-        if silent := [type_ for type_ in types if matches_of[type_] == {"no"}]:
-            yield f"no route leads anywhere for {', '.join(silent)} of source {source}: nobody hears of it"
-        if partial := [type_ for type_ in types if matches_of[type_] in ({"maybe"}, {"maybe", "no"})]:
+        groups[_left_out(source, settings.routes)].append(source)
+    for (silent, partial), names in groups.items():
+        which = f"source{'' if len(names) == 1 else 's'} {' and '.join(names)}"
+        if silent:
+            yield f"no route leads anywhere for {', '.join(silent)} of {which}: nobody hears of it"
+        if partial:
             yield (
-                f"{', '.join(partial)} of source {source} is heard of only for jobs that match the tables, "
+                f"{', '.join(partial)} of {which} is heard of only for jobs that match the tables, "
                 "names or destinations of a route"
             )
     named = {name for route in settings.routes for name in route.to}
@@ -50,6 +53,14 @@ def _is_of_no_job(glob: str) -> bool:
 
 def _hint(glob: str, known: Iterable[str]) -> str:
     return "" if any(wild in glob for wild in "*?[") else did_you_mean(glob, known)
+
+
+def _left_out(source: str, routes: list[RouteSettings]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the types of events nobody hears of, and those that are heard of for some jobs only."""
+    types = [type_ for type_ in ALL_TYPES if type_ != "backfill.progress"]
+    found = {type_: _matches(type_, source, routes) for type_ in types}
+    silent = tuple(type_ for type_ in types if found[type_] == {"no"})
+    return silent, tuple(type_ for type_ in types if type_ not in silent and "yes" not in found[type_])
 
 
 def _matches(type_: str, source: str, routes: list[RouteSettings]) -> set[Match]:

@@ -127,7 +127,7 @@ class State:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _load(self) -> None:
-        self.records.load(self._store.load())
+        self.records.load(self._store.load(), self._store.name)
         # A disk that cannot be written must be noticed before anything is sent, or each
         # restart would repeat what the last one sent and could not record.
         self._store.commit({"start": _encode({"at": utc_now()})})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -44,10 +45,13 @@ class CheckedSlack(FakeSlack):
         )
         self.hooks = {HOOK: self.channels[0]} | {f"T0TEAM/{c.name}": c for c in self.channels}
         self.faults: list[str] = []
+        self.arrivals: list[float] = []
+        """When each message was taken, in seconds of the monotonic clock."""
         self.url = ""
 
     def _check(self, _post: Post) -> None:
         # As it was sent: the post itself has lost what Slack ignores.
+        self.arrivals.append(time.monotonic())
         _, arguments = self.calls[-1]
         try:
             (check_post if "channel" in arguments else check_webhook)(arguments)

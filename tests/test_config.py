@@ -1126,3 +1126,14 @@ def test_a_secret_file_that_is_missing_is_named(tmp_path: Path) -> None:
     assert problems(config) == [
         ("sources[0].api_key_file", f"{tmp_path}/key cannot be read: no such file or directory")
     ]
+
+
+def test_a_variable_that_is_no_text_is_told_wherever_it_is_used() -> None:
+    odd = "#d\udce9"
+    assert problems(None, ALLIUM_API_KEY=KEY, SLACK_BOT_TOKEN=TOKEN, SLACK_CHANNEL=odd) == [
+        ("SLACK_CHANNEL", "is not UTF-8 text")
+    ]
+    assert problems(SOURCE, NOTIFIER_STATE=f"sqlite:///{odd}") == [("NOTIFIER_STATE", "is not UTF-8 text")]
+    assert problems(SOURCE + 'ca_file = "${ODD}"', ODD=odd) == [
+        ("sources[0].ca_file", "the environment variable ODD is not UTF-8 text")
+    ]

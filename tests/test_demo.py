@@ -7,23 +7,31 @@ import re
 import signal
 import socket
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from rich.console import Console
 
 from notifier.demo import allium, receiver
 from notifier.demo.allium import SimulatedAllium
+from notifier.demo.blocks import check_message
 from notifier.demo.daemon import Daemon
 from notifier.demo.lives import generation
 from notifier.demo.receiver import Receiver
 from notifier.demo.show import Transitions, World, _served, _Show, differences
 from notifier.demo.slack import API, Channel, FakeSlack, Post
+from notifier.diff import diff
 from notifier.fields import decode_signing_secret, new_signing_secret
+from notifier.listing import read_listing
+from notifier.outbox import absorb
+from notifier.payload import read_payload
+from notifier.targets.slack.message import render
 from notifier.targets.webhook import webhook_headers
+from tests.slack_rules import check_post
 
 BEGAN = datetime(2026, 1, 31, tzinfo=UTC)
 SECRET = new_signing_secret()
@@ -278,3 +286,40 @@ async def test_a_port_that_is_taken_is_told() -> None:
             _, err = await process.communicate()
     assert process.returncode == 1
     assert err.decode() == f"notifier: cannot serve on 127.0.0.1:{port}: address already in use\n"
+
+
+def test_slack_takes_every_message_of_a_minute_of_the_simulation() -> None:
+    records: dict[str, Any] = {}
+    checked = 0
+    for tick in range(60):
+        elements = [life.element(float(tick), BEGAN) for life in generation(0, seed=7)]
+        listing = read_listing(json.dumps([element for element in elements if element]).encode())
+        for element in listing.elements:
+            change = diff(
+                records.get(element.job_id),
+                element,
+                source="demo",
+                source_id="s",
+                announce=True,
+                now=BEGAN + timedelta(seconds=tick),
+            )
+            if change is None:
+                continue
+            targets: dict[str, tuple[str, ...]] = {event.id: () for event in change.events}
+            records[element.job_id] = absorb(
+                records.get(element.job_id),
+                snapshot=change.snapshot,
+                seq=change.seq,
+                events=change.events,
+                targets=targets,
+            )
+            for event in change.events:
+                assert not isinstance(event.payload, msgspec.UnsetType)
+                message = render(
+                    read_payload(event.payload), job_link="http://127.0.0.1/{job_id}", mention=""
+                )
+                arguments = json.loads(json.dumps(message.arguments()))
+                check_post({"channel": "#data-backfills"} | arguments)
+                check_message(arguments)
+                checked += 1
+    assert checked > 50

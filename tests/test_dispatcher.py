@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from notifier.dispatcher import Dispatcher
 from notifier.lanes import RetryPolicy
 from notifier.model import (
+    Delivery,
     DeliveryState,
     Event,
     JobRecord,
@@ -91,6 +93,12 @@ class Bench:
             self.dispatcher.add(("s", job_id), delivery_id(id_, "ops"))
             ids.append(id_)
         return ids
+
+    def delivery(self, job_id: str, **changes: Any) -> Delivery:
+        """Return the stored delivery of a job, changed."""
+        record = self.state.records.job(("s", job_id))
+        assert record is not None
+        return msgspec.structs.replace(record.deliveries[0], **changes)
 
     def states(self, job_id: str) -> list[tuple[DeliveryState, int]]:
         record = self.state.records.job(("s", job_id))
@@ -277,13 +285,32 @@ async def test_once_attempts_each_delivery_at_most_one_time(tmp_path: Path) -> N
 
 async def test_once_leaves_alone_what_is_not_due(tmp_path: Path) -> None:
     async with bench(tmp_path, once=True) as b:
-        [id_] = await b.observe("elsewhere")
+        await b.observe("elsewhere")
         b.dispatcher = Dispatcher(b.hand, state=b.state, retry=POLICY, once=True)
-        b.dispatcher.add(("s", "elsewhere"), delivery_id(id_, "ops"), utc_now() + timedelta(hours=1))
+        delivery = b.delivery("elsewhere", next_attempt_at=utc_now() + timedelta(hours=1))
+        b.dispatcher.resume(("s", "elsewhere"), delivery)
         async with asyncio.timeout(10):
             await b.dispatcher.run()
         assert b.hand.sent == []
         assert len(b.dispatcher) == 1
+
+
+async def test_once_leaves_a_target_alone_that_asked_an_earlier_process_for_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, once=True) as b:
+        [refused] = await b.observe("j")
+        b.hand.script = [SendError("answered 503", retry_after=timedelta(hours=1))]
+        async with asyncio.timeout(10):
+            await b.dispatcher.run()
+        assert b.hand.sent == [refused]
+        [other] = await b.observe("k")
+        stored = [b.delivery("j"), b.delivery("k")]
+        assert stored[0].held_until is not None
+        b.dispatcher = Dispatcher(b.hand, state=b.state, retry=POLICY, once=True)
+        for key, delivery in zip((("s", "j"), ("s", "k")), stored, strict=True):
+            b.dispatcher.resume(key, delivery)
+        async with asyncio.timeout(10):
+            await b.dispatcher.run()
+        assert b.hand.sent == [refused], f"{other} waits, too"
 
 
 async def test_a_state_that_fails_ends_it_with_an_error(tmp_path: Path) -> None:

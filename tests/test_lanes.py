@@ -254,6 +254,17 @@ def test_an_attempt_delivers_or_is_repeated_or_was_the_last(
     )
 
 
+def test_what_the_target_asked_to_be_left_alone_does_not_count_as_trying() -> None:
+    error = SendError("HTTP 429", retry_after=timedelta(days=4))
+    _, held = judge(_delivery(), error, policy=_POLICY, now=_NOW, chance=0.5)
+    assert held.held_until == _NOW + timedelta(days=4)
+    later = _NOW + timedelta(days=6)
+    outcome, tried = judge(held, SendError("HTTP 500"), policy=_POLICY, now=later, chance=0.5)
+    assert (outcome, tried.held_until) == ("retry", None)
+    later = _NOW + timedelta(days=7)
+    assert judge(tried, SendError("HTTP 500"), policy=_POLICY, now=later, chance=0.5)[0] == "dead"
+
+
 @pytest.mark.parametrize(
     ("retry_after", "wait"),
     [
@@ -312,16 +323,17 @@ def test_each_wait_is_half_to_one_and_a_half_of_the_nominal_one(
     st.timedeltas(_SECOND, timedelta(days=3)),
     st.lists(st.tuples(st.none() | st.timedeltas(timedelta(0), timedelta(days=1)), st.floats(0, 1))),
 )
-def test_a_delivery_is_tried_for_as_long_as_told_from_its_first_attempt_on(
+def test_a_delivery_is_tried_for_as_long_as_told_from_its_first_attempt_on_holds_left_out(
     give_up_after: timedelta, failures: list[tuple[timedelta | None, float]]
 ) -> None:
     policy = RetryPolicy(first_retry=_SECOND, max_retry=timedelta(hours=1), give_up_after=give_up_after)
-    delivery, now = _delivery(created_at=_NOW - timedelta(days=100)), _NOW
+    delivery, now, held = _delivery(created_at=_NOW - timedelta(days=100)), _NOW, timedelta(0)
     for attempts, (retry_after, chance) in enumerate(failures, 1):
         error = SendError("HTTP 503", retry_after=retry_after)
         outcome, delivery = judge(delivery, error, policy=policy, now=now, chance=chance)
         assert (delivery.attempts, delivery.first_attempt_at) == (attempts, _NOW)
-        assert outcome == ("retry" if now - _NOW < give_up_after else "dead")
+        assert outcome == ("retry" if now - _NOW - held < give_up_after else "dead")
+        held += retry_after or timedelta(0)
         if outcome == "dead":
             break
         assert delivery.next_attempt_at is not None

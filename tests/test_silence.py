@@ -120,6 +120,13 @@ def test_each_source_is_looked_at_by_itself() -> None:
     ]
 
 
+def test_sources_that_miss_the_same_share_a_line() -> None:
+    made = settings([{"events": ["backfill.*"]}], sources=("eu", "us"))
+    assert list(unheard(made)) == [
+        f"no route leads anywhere for {OTHER} of sources eu and us: nobody hears of it"
+    ]
+
+
 @given(
     st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1, max_size=3, unique=True),
     st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), max_size=3, unique=True),

@@ -216,6 +216,34 @@ async def test_a_message_that_is_refused_is_sent_once_more_as_plain_text(
     assert (post.message, post.pings) == (second, ["!subteam^S0123"])
 
 
+async def test_what_is_refused_for_its_metadata_is_sent_without(slack: CheckedSlack, bot: Build) -> None:
+    slack.script = ["metadata_must_be_sent_from_app"]
+    await bot(slack.url).send(event())
+    assert ["metadata" in arguments for _, arguments in slack.calls] == [True, False]
+    assert len(slack.posts) == 1
+
+
+async def test_any_2xx_that_says_ok_is_a_success(slack: CheckedSlack, bot: Build) -> None:
+    slack.script = [web.json_response({"ok": True}, status=201)]
+    await bot(slack.url).send(event())
+    assert len(slack.calls) == 1
+
+
+async def test_a_webhook_s_2xx_is_a_success_however_its_body_is_encoded(
+    slack: CheckedSlack, hook: Build
+) -> None:
+    slack.script = [web.Response(body=b"no brotli", headers={"Content-Encoding": "br"})]
+    await hook(slack.url).send(event())
+    assert len(slack.calls) == 1
+
+
+async def test_an_error_that_holds_the_webhook_s_key_is_no_code(slack: CheckedSlack, hook: Build) -> None:
+    key = "xrnq7o3a1b8d9f2g4h6j8k1m2n"
+    slack.script = [web.Response(status=404, text=f"no_such_hook_{key}")]
+    error = await failed(hook(slack.url, webhook_url=f"{slack.url}/services/{key}"))
+    assert error.reason == "answered 404: no_such_hook_REDACTED"
+
+
 async def test_a_message_that_is_refused_as_plain_text_too_is_refused_for_good(
     slack: CheckedSlack, bot: Build
 ) -> None:

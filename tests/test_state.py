@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from notifier.model import JobRecord, Snapshot, SourceRecord, StoreError
+from notifier.records import Records
 from notifier.state import State
+from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -31,6 +33,8 @@ def counted(old: JobRecord | None) -> JobRecord:
 
 class Gate:
     """A store that keeps documents, waits in each commit until let through, and fails when told to."""
+
+    name = "the gate"
 
     def __init__(self) -> None:
         self.commits: list[dict[str, bytes | None]] = []
@@ -162,7 +166,9 @@ async def test_bytes_that_are_no_text_are_a_damaged_state(tmp_path: Path) -> Non
         connection.execute("UPDATE records SET value = CAST(x'7bff7d' AS TEXT) WHERE key = 'job/s/j'")
     connection.close()
     async with asyncio.timeout(10):
-        with pytest.raises(StoreError, match="damaged: its record job/s/j cannot be read"):
+        with pytest.raises(
+            StoreError, match=f"the state {tmp_path}/state.db is damaged: its record job/s/j cannot be read"
+        ):
             async with State(partial(SqliteStore, path)):
                 pytest.fail("entered")
 
@@ -172,7 +178,22 @@ async def test_a_record_that_cannot_be_read_is_a_damaged_state(tmp_path: Path) -
     store = SqliteStore(path)
     store.commit({"job/s/j": b'{"snapshot":{"status":7}}'})
     store.close()
-    with pytest.raises(StoreError, match="damaged: its record job/s/j cannot be read"):
+    with pytest.raises(
+        StoreError, match=f"the state {tmp_path}/state.db is damaged: its record job/s/j cannot be read"
+    ):
         async with State(partial(SqliteStore, path)):
             pytest.fail("entered")
     SqliteStore(path).close()  # and it was released
+
+
+async def test_a_record_without_a_document_is_a_damaged_state(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "state.db").close()
+    connection = sqlite3.connect(tmp_path / "state.db")
+    with connection:
+        connection.execute("INSERT INTO records VALUES ('job/s/j', NULL)")
+    connection.close()
+    with pytest.raises(StoreError, match="is damaged: its record job/s/j cannot be read"):
+        async with State(partial(SqliteStore, tmp_path / "state.db")):
+            pytest.fail("entered")
+    with pytest.raises(StoreError, match="is damaged: its record job/s/j cannot be read"):
+        Records().load(read_state(tmp_path / "state.db"), "state.db")

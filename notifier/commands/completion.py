@@ -26,7 +26,9 @@ def event_types() -> list[str]:
 
 def delivery_states() -> list[str]:
     """Return the states of deliveries."""
-    return ["pending", "delivered", "dead"]
+    from notifier.model import DELIVERY_STATES
+
+    return list(DELIVERY_STATES)
 
 
 def _names(context: typer.Context, what: str) -> list[str]:

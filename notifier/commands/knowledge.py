@@ -128,7 +128,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._records = Records()
-        self._records.load(read_state(path))
+        self._records.load(read_state(path), str(path))
 
     def status(self) -> Status:
         return Status(

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from notifier.commands.knowledge import Knowledge
-    from notifier.model import DeliveryState
     from notifier.views import JobItem
 
 _Answer = TypeVar("_Answer")
-
-_STATES: dict[str, DeliveryState] = {"pending": "pending", "delivered": "delivered", "dead": "dead"}
 
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N.", show_default=False)
@@ -81,11 +78,11 @@ def deliveries(
     from itertools import islice
 
     from notifier.commands.tables import deliveries_table
+    from notifier.model import DELIVERY_STATES, is_delivery_state
 
-    wanted = None if state is None else _STATES.get(state)
-    if wanted is None and state is not None:
-        raise typer.BadParameter("must be pending, delivered or dead", param_hint="--state")
-    items = _ask(context, config, lambda known: list(islice(known.deliveries(wanted, limit), limit)))
+    if state is not None and not is_delivery_state(state):
+        raise typer.BadParameter(f"must be one of {', '.join(DELIVERY_STATES)}", param_hint="--state")
+    items = _ask(context, config, lambda known: list(islice(known.deliveries(state, limit), limit)))
     if json:
         _print_json(items)
     else:

@@ -75,18 +75,18 @@ def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
     """Return a row for each delivery."""
     if not items:
         return Text("no deliveries", "dim")
-    wide = _table("state", "target", "event", "observed", "tries", "next try", "last error", "id")
+    wide = _table("state", "target", "event", "observed", "attempts", "next attempt", "last error", "id")
     narrow = _table("state", "event")
     for item in items:
         state = Text(item.state, _STATUS_STYLES[item.state])
         target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _cell(item.last_error, 120)
-        observed, tries, next_try = _ago(item.created_at, " ago"), str(item.attempts), _next_try(item)
-        wide.add_row(state, target, summary, observed, tries, next_try, error, item.id)
-        times = f"{observed}, {counted(item.attempts, 'try', 'tries')}"
+        observed, next_attempt = _ago(item.created_at, " ago"), _next_attempt(item)
+        wide.add_row(state, target, summary, observed, str(item.attempts), next_attempt, error, item.id)
+        times = f"{observed}, {counted(item.attempts, 'attempt')}"
         narrow.add_row(
             state,
             _stacked(
-                Text.assemble("to ", target, ", ", times, f", next {next_try}" if next_try else ""),
+                Text.assemble("to ", target, ", ", times, f", next {next_attempt}" if next_attempt else ""),
                 summary,
                 error,
                 Text(item.id, "dim"),
@@ -159,7 +159,7 @@ def _target(target: TargetView) -> Iterator[RenderableType]:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        right = column in ("jobs", "active", "pending", "dead", "delivered", "tries")
+        right = column in ("jobs", "active", "pending", "dead", "delivered", "attempts")
         whole = right or column in ("id", "for", "oldest", "status", "state", "")
         table.add_column(column, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     return table
@@ -176,7 +176,7 @@ def _stacked(*lines: Text) -> Group:
     return Group(*(line for line in lines if line))
 
 
-def _next_try(item: DeliveryItem) -> str:
+def _next_attempt(item: DeliveryItem) -> str:
     if item.state != "pending":
         return ""
     return "now" if item.next_attempt is None else _until(item.next_attempt)

@@ -51,6 +51,6 @@ def _query(path: Path, how: str) -> dict[str, bytes]:
     try:
         columns = "CAST(key AS BLOB), CAST(value AS BLOB)"
         rows = connection.execute(f'SELECT {columns} FROM "{TABLE}"')  # noqa: S608
-        return {key.decode(errors="replace"): value for key, value in rows}
+        return {(key or b"").decode(errors="replace"): value for key, value in rows}
     finally:
         connection.close()

@@ -48,6 +48,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path) -> None:
+        self.name = str(path)
         self._path = path
         self._broken: StoreError | None = None
         self._lock = lock_state(path)

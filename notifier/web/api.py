@@ -4,14 +4,15 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard, get_args
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from notifier import __version__
-from notifier.model import DeliveryState, PollReport
+from notifier.model import DELIVERY_STATES, PollReport, is_delivery_state
 from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursorError
 from notifier.records import Records
 from notifier.views import (
@@ -21,8 +22,6 @@ from notifier.views import (
     list_sources,
     list_targets,
 )
-
-STATES = get_args(DeliveryState)
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,24 +37,30 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_application(daemon: Daemon) -> web.Application:
-    """Return what answers about this daemon. Long lists are made in a thread: no poll waits for them."""
+    """Return what answers about this daemon.
+
+    Answers are made and encoded in a thread, one at a time: polls go on and need not wait for it.
+    """
     application = web.Application(middlewares=[_errors_as_json])
+    turns = asyncio.Semaphore(1)
+
+    async def reply(make: Callable[[], Any]) -> web.Response:
+        async with turns:
+            return await asyncio.to_thread(lambda: _reply(make()))
 
     async def status(_: web.Request) -> web.Response:
-        return _reply(await asyncio.to_thread(_status, daemon))
+        return await reply(partial(_status, daemon))
 
     async def jobs(request: web.Request) -> web.Response:
         limit, cursor = _paging(request)
-        return _reply(await asyncio.to_thread(list_jobs, daemon.records, limit=limit, cursor=cursor))
+        return await reply(partial(list_jobs, daemon.records, limit=limit, cursor=cursor))
 
     async def deliveries(request: web.Request) -> web.Response:
         limit, cursor = _paging(request)
         state = request.query.get("state")
-        if state is not None and not _is_state(state):
-            raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}")
-        return _reply(
-            await asyncio.to_thread(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor)
-        )
+        if state is not None and not is_delivery_state(state):
+            raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
+        return await reply(partial(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor))
 
     application.router.add_get("/api/v1/status", status)
     application.router.add_get("/api/v1/jobs", jobs)
@@ -80,10 +85,6 @@ def _paging(request: web.Request) -> tuple[int, str | None]:
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LARGEST_LIMIT):
         raise web.HTTPBadRequest(text=f"limit must be a number from 1 to {LARGEST_LIMIT}")
     return int(limit), request.query.get("cursor")
-
-
-def _is_state(text: str) -> TypeGuard[DeliveryState]:
-    return text in STATES
 
 
 def _reply(value: Any, status: int = 200) -> web.Response:

@@ -64,7 +64,14 @@ class SlackChannel:
         self._mentions = settings.mentions
         self._job_links = job_links
         self._now = now
-        own = Session(session, timeout=settings.timeout, tls=tls, proxy=settings.proxy or None)
+        own = Session(
+            session,
+            timeout=settings.timeout,
+            tls=tls,
+            proxy=settings.proxy or None,
+            # A hook's status says it all: what a 2xx carries must not make a failure of it.
+            decompress=settings.webhook_url is None,
+        )
         # The outbox is the one retry: slack-sdk's sends a message twice.
         terms: dict[str, Any] = {"session": own, "retry_handlers": [], "logger": _quiet}
         self._hook: AsyncWebhookClient | None = None
@@ -90,8 +97,11 @@ class SlackChannel:
         try:
             try:
                 await self._post(self._arguments(event, message))
-            except PayloadRefusedError:
-                await self._post(self._arguments(event, as_plain_text(message)))
+            except PayloadRefusedError as error:
+                arguments = self._arguments(event, as_plain_text(message))
+                if "metadata" in error.code:
+                    arguments.pop("metadata", None)
+                await self._post(arguments)
         except PayloadRefusedError as error:
             raise SendError(f"{error.reason}, also as plain text", permanent=True) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -154,6 +164,8 @@ class SlackChannel:
         try:
             await self._api.chat_postMessage(**arguments)
         except SlackApiError as error:
+            if error.response.get("ok") is True and 200 <= error.response.status_code < 300:
+                return  # slack-sdk takes none but 200 for a success
             raise self._judged(error) from None
 
     def _judged(self, error: SlackApiError) -> SendError | PayloadRefusedError:
@@ -175,7 +187,7 @@ class SlackChannel:
     ) -> SendError | PayloadRefusedError:
         return refusal(
             status=status,
-            code="" if code in self._secrets else code,
+            code=code if shown(code, self._secrets) == code else "",
             detail=shown(words, self._secrets),
             needed=shown(needed, self._secrets),
             retry_after=parse_retry_after(headers.get("Retry-After"), self._now()),

@@ -83,8 +83,9 @@ _HOOK_ADVICE = {
 class PayloadRefusedError(Exception):
     """Slack refused how the message is written: it was not posted, plain text may be."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
+        self.code = code
         self.reason = reason
 
 
@@ -111,7 +112,7 @@ def refusal(
     gone = code in _GONE or status == 410
     known = gone or code in _ADVICE or code in _UNKNOWN
     if code in _PAYLOAD or (status in (400, 413, 422) and not known):
-        return PayloadRefusedError(reason)
+        return PayloadRefusedError(code, reason)
     if status >= 500 or code in _UNKNOWN:
         return SendError(reason, retry_after=retry_after, outcome_unknown=True)
     if 200 <= status < 300 and not code:

@@ -53,6 +53,7 @@ class Session:
         timeout: timedelta,
         tls: ssl.SSLContext | bool,
         proxy: str | None,
+        decompress: bool,
     ) -> None:
         self._session = session
         self._terms: dict[str, Any] = {
@@ -60,6 +61,7 @@ class Session:
             "ssl": tls,
             "proxy": proxy,
             "allow_redirects": False,
+            "auto_decompress": decompress,
         }
 
     @asynccontextmanager

@@ -36,8 +36,8 @@ _NEEDED = (
     "use the bot token (xoxb-…): api.slack.com/apps, your app, OAuth & Permissions, Bot User OAuth Token"
 )
 _APP_SECRET = re.compile(r"[0-9a-f]{32}")
-# Without a digit at least nine characters, as all ids have: GENERAL is a name in the wrong case.
-_CHANNEL_ID = re.compile(r"[CGDUW](?:(?=[A-Z]*[0-9])[A-Z0-9]{2,20}|[A-Z]{8,20})")
+# Without a C or a digit at least nine characters, as all ids have: GENERAL is a name in the wrong case.
+_CHANNEL_ID = re.compile(r"C[A-Z0-9]{1,20}|[GDUW](?:(?=[A-Z]*[0-9])[A-Z0-9]{1,20}|[A-Z]{8,20})")
 _CHANNEL_LINK = re.compile(r"https://[a-z0-9.-]+/archives/([CGD][A-Z0-9]{8,20})")
 _CHANNEL_NAME = re.compile(r"""#[^\sA-Z!"#$%&'()*+,./:;<=>?@\[\\\]^`{|}~]{1,80}""")
 _TOKENS = ("xox", "xapp-")
