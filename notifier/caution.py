@@ -22,12 +22,27 @@ def cautions(settings: Settings) -> Iterator[str]:
     for name, target in settings.targets.items():
         if isinstance(target, SlackSettings):
             yield from (f"{name}: {line}" for line in _slack(target))
+    yield from _same_channels(settings)
     yield from _state_directory(settings)
+
+
+def _same_channels(settings: Settings) -> Iterator[str]:
+    holders: defaultdict[tuple[str | None, str], list[str]] = defaultdict(list)
+    for name, target in settings.targets.items():
+        if isinstance(target, SlackSettings):
+            secret = target.token or target.webhook_url
+            if secret is not None:
+                holders[target.channel, secret.get_secret_value()].append(name)
+    for names in holders.values():
+        if len(names) > 1:
+            yield f"{' and '.join(names)} write to the same channel: what goes to both is posted there twice"
 
 
 def _slack(target: SlackSettings) -> Iterator[str]:
     if target.style == "card":
         yield 'style "card" is not available yet; until then each event is a message of its own'
+    if target.token is not None and target.token.get_secret_value().startswith("xoxe."):
+        yield "its token is a rotated one, which expires after 12 hours; switch token rotation off in the app"
     for type_ in target.mentions:
         if not any(matches(type_, known) for known in ALL_TYPES):
             yield f'mentions for "{type_}", which is no known type of event' + did_you_mean(type_, ALL_TYPES)

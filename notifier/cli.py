@@ -1,5 +1,9 @@
 """The command line: which commands there are (contract, section 7)."""
 
+import errno
+import io
+import os
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -7,7 +11,7 @@ import typer
 
 from notifier import __version__
 from notifier.commands import daemon, look, message, setup
-from notifier.commands.common import ConfigOption
+from notifier.commands.common import EXIT_FAILED, ConfigOption
 
 app = typer.Typer(
     name="notifier",
@@ -37,8 +41,21 @@ for name, command in _COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. What standard output cannot take is an error like any other."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again as it ends
+        typer.echo(f"notifier: cannot write: {os.strerror(error.errno).lower()}", err=True)
+        sys.exit(EXIT_FAILED)
 
 
 def _print_version(wanted: bool) -> None:

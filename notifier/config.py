@@ -15,6 +15,8 @@ from notifier.settings import Settings, StoreSettings
 from notifier.transport import tls_context
 from notifier.twins import fill_from_files, tables_with_files
 
+ENVIRONMENT = "the environment"
+"""The origin of a config without a file."""
 USUAL_PLACES = (Path("notifier.toml"), Path("/etc/notifier/notifier.toml"))
 
 
@@ -41,7 +43,7 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
         origin = str(file)
         data = interpolated(_read_toml(file), (), environment, problems, unknown)
     else:
-        origin = "the environment"
+        origin = ENVIRONMENT
         data, names = from_environment(environment)
     override(data, names, environment)
     check_text(names, environment, problems, unknown)
@@ -75,7 +77,7 @@ def load_store(path: Path | None, environment: Mapping[str, str]) -> StoreSettin
         problems.extend(_problems(error, names, unknown, ("store",)))
         settings = None
     if settings is None or problems:
-        raise ConfigError("the environment" if file is None else str(file), problems)
+        raise ConfigError(ENVIRONMENT if file is None else str(file), problems)
     return settings
 
 

@@ -6,15 +6,18 @@ from pathlib import Path
 from notifier.config import Config
 from notifier.duration import format_duration
 from notifier.fields import origin
+from notifier.model import TYPES_TO_COME
 from notifier.problem import os_words
 from notifier.route import RouteSettings, Subject, judge, route
 from notifier.settings import Settings
 from notifier.source import SourceSettings
+from notifier.summary import counted
 
 
-def explain_config(config: Config) -> str:
-    """Return the lines that `notifier check` prints; they hold no secret."""
-    return "".join(f"{line}\n" for line in _lines(config))
+def explain_config(config: Config, warnings: int) -> str:
+    """Return the lines that `notifier check` prints after so many warnings; they hold no secret."""
+    verdict = f"valid, with {counted(warnings, 'warning')}" if warnings else "fine"
+    return "".join(f"{line}\n" for line in (*_lines(config), "", f"The config is {verdict}."))
 
 
 def explain_event(subject: Subject, settings: Settings) -> str:
@@ -23,7 +26,8 @@ def explain_event(subject: Subject, settings: Settings) -> str:
 
 
 def _event_lines(subject: Subject, settings: Settings) -> Iterator[str]:
-    yield f"{subject.type} of source {subject.source}"
+    to_come = " (not observed by this version yet)" if subject.type in TYPES_TO_COME else ""
+    yield f"{subject.type} of source {subject.source}{to_come}"
     if not settings.routes:
         yield "  there are no routes: every event but backfill.progress goes to every target"
     maybe: set[str] = set()
@@ -61,8 +65,6 @@ def _lines(config: Config) -> Iterator[str]:
     for name, target in settings.targets.items():
         yield f"  {name}: {target.shown}"
     yield from _routes(settings.routes)
-    yield ""
-    yield "The config is fine."
 
 
 def _state(path: Path) -> str:

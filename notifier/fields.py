@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 import re
 import secrets
 from datetime import timedelta
@@ -145,6 +146,12 @@ def _header_safe(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.strip():
         raise wrong("is empty")
+    if text[0] == text[-1] and text[0] in "\"'" and len(text) > 1:
+        raise wrong("has quotes around it that belong to no secret; write it without")
+    if "/" in text and os.path.isfile(text):  # noqa: PTH113 - unlike Path's, it never raises
+        raise wrong("is the path of a file; that belongs in the key that ends in _file")
+    if text.startswith("Bearer "):
+        raise wrong("begins with Bearer; write what follows alone")
     if text != text.strip() or not text.isprintable() or not text.isascii():
         raise wrong("has spaces around it, line breaks or characters that cannot stand in an HTTP header")
     return value
@@ -191,6 +198,8 @@ def _base_url(value: str) -> str:
     parts = urlsplit(check_http_url(value))
     if parts.query or parts.fragment:
         raise wrong("must end before ? and #: the API's path is added to it")
+    if parts.path.rstrip("/").endswith(("/api/v1/beam", "/api/v1/beam/backfills")):
+        raise wrong("must end before /api/v1/…, which is added to it")
     return value
 
 

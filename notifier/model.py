@@ -17,6 +17,8 @@ JOB_TYPES = (*STATUS_TYPES, "backfill.progress", "backfill.stalled", "backfill.r
 OTHER_TYPES = ("source.down", "source.up", "target.down", "target.up", "delivery.dead")
 ALL_TYPES = JOB_TYPES + OTHER_TYPES
 """But for those of statuses that nobody knows yet."""
+TYPES_TO_COME = ALL_TYPES[len(STATUS_TYPES) :]
+"""Those that routes may name already, and that this version never observes."""
 
 JobKey = tuple[str, str]
 """(source name, job id)."""

@@ -8,6 +8,9 @@ import msgspec
 
 from notifier.model import Delivery, Event, JobRecord, Snapshot
 
+LOST_TARGET = "the target is no longer configured"
+LOST_SOURCE = "the source is no longer configured"
+
 
 def absorb(
     record: JobRecord | None,

@@ -7,7 +7,7 @@ from functools import partial
 
 from notifier.dispatcher import Dispatcher
 from notifier.model import Event, JobKey, JobRecord, utc_now
-from notifier.outbox import abandon, delivery_id, pending
+from notifier.outbox import LOST_SOURCE, LOST_TARGET, abandon, delivery_id, pending
 from notifier.state import State
 from notifier.summary import counted
 
@@ -44,18 +44,16 @@ class Pipeline:
                 if delivery.target in targets:
                     self._dispatchers[delivery.target].resume(key, delivery)
                 else:
-                    reason = "target" if key[0] in sources else "source"
                     lost[key] = partial(
                         _abandon,
                         targets=tuple(targets),
-                        reason=f"the {reason} is no longer configured",
+                        reason=LOST_TARGET if key[0] in sources else LOST_SOURCE,
                         now=self._now(),
                     )
         if lost:
             await self._state.commit(jobs=lost)
-            _log.warning(
-                "gave up deliveries of %d jobs: their source or target is no longer configured", len(lost)
-            )
+            what = counted(len(lost), "job")
+            _log.warning("gave up deliveries of %s: their source or target is no longer configured", what)
         if waiting := sum(map(len, self._dispatchers.values())):
             what = counted(waiting, "delivery", "deliveries")
             _log.info("%s from before still to be made", what)

@@ -175,7 +175,9 @@ class AlliumSource:
     async def _refusal(self, response: aiohttp.ClientResponse) -> SourceError:
         status = response.status
         if status in (401, 403):
-            return SourceError("refused", f"the API key of source {self.name} was refused ({status})")
+            return SourceError(
+                "refused", f"the API key of source {self.name} was refused ({status}); is api_key right?"
+            )
         if 300 <= status < 400 and status != 304:
             return SourceError("failed", f"the API answered {status}, a redirect; is base_url right?")
         words = shown(_error_message(await read_start(response, _READ_OF_ERROR)), [self._key])

@@ -9,6 +9,7 @@ import msgspec
 
 from notifier.element import read_details
 from notifier.model import Delivery, DeliveryState, JobKey, JobRecord, PollReport, is_active
+from notifier.outbox import pending
 from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_page
 from notifier.payload import Progress, progress_of
 from notifier.records import Records
@@ -54,6 +55,8 @@ class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
     first_attempt: datetime | None
     next_attempt: datetime | None
     """When it is tried again; null for at once, and when it has ended."""
+    waits_for: str | None
+    """The earlier delivery of the same job to the same target, which goes first."""
     ended_at: datetime | None
     summary: str
 
@@ -200,6 +203,7 @@ def _job_item(key: JobKey, record: JobRecord) -> JobItem:
 
 def _delivery_item(key: JobKey, record: JobRecord, delivery: Delivery) -> DeliveryItem:
     event = next(event for event in record.events if event.id == delivery.event_id)
+    first = next((d for d in pending(record) if d.target == delivery.target), delivery)
     return DeliveryItem(
         id=delivery.id,
         event_id=event.id,
@@ -213,6 +217,7 @@ def _delivery_item(key: JobKey, record: JobRecord, delivery: Delivery) -> Delive
         created_at=delivery.created_at,
         first_attempt=delivery.first_attempt_at,
         next_attempt=delivery.next_attempt_at,
+        waits_for=first.id if delivery.state == "pending" and first.id != delivery.id else None,
         ended_at=delivery.ended_at,
         summary=event.summary,
     )

@@ -5,6 +5,7 @@ import fcntl
 import json
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from notifier import __version__
 from notifier.fields import decode_signing_secret
+from notifier.store.sqlite import SqliteStore
 from tests.commands import KEY, WHSEC, ended, invoke, notifier, start
 from tests.servers import ScriptedServer, job, served
 
@@ -223,6 +225,7 @@ def test_check_prints_the_routes_and_what_nobody_would_hear_of() -> None:
     assert result.stderr.splitlines() == [
         "notifier: warning: no route leads anywhere for target.down, target.up, delivery.dead of source allium: nobody hears of it",
         "notifier: warning: no route leads to spare: it would hear of nothing",
+        'notifier: warning: routes[0].events: "source.*" is not observed by this version yet: source.down, source.up',
         'notifier: warning: routes[1].sources: "alium" matches no source; did you mean "allium"?',
     ]
     assert result.stdout.partition("routes ")[2] == (
@@ -231,9 +234,52 @@ def test_check_prints_the_routes_and_what_nobody_would_hear_of() -> None:
   routes[0]: backfill.*, source.* → ops
   routes[1]: every event but backfill.progress; sources alium; tables base.* or eth.*; names *usdc*; destinations kafka → ops
 
-The config is fine.
+The config is valid, with 4 warnings.
 """
     )
+
+
+async def test_check_says_how_many_deliveries_a_start_would_give_up(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    write_config(api, receiver, '[store]\nurl = "sqlite:///state.db"')
+    api.answer = [job("j1"), job("j2")]
+    receiver.answer = web.Response(status=503)
+    assert (await notifier("once")).code == 1
+    text = Path("notifier.toml").read_text()  # noqa: ASYNC240 - a file of the test
+    for old, new, why in (
+        ("[targets.ops]", "[targets.other]", "target ops: the target is no longer configured"),
+        ("[[sources]]", '[[sources]]\nname = "other"', "source allium: the source is no longer configured"),
+    ):
+        Path("notifier.toml").write_text(text.replace(old, new))  # noqa: ASYNC240
+        done = await notifier("check")
+        assert done.code == 0
+        assert f"a start would give up 2 pending deliveries ({why})" in done.err
+    Path("notifier.toml").write_text(text)  # noqa: ASYNC240
+    assert (await notifier("check")).err == ""
+
+
+@pytest.mark.parametrize("command", ["check", "status", "keygen"])
+def test_what_cannot_be_written_is_an_error(command: str, tmp_path: Path) -> None:
+    Path("notifier.toml").write_text(GOOD)
+    SqliteStore(tmp_path / "notifier-state.db").close()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "notifier", command],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (1, "notifier: cannot write: no space left on device\n")
+
+
+@pytest.mark.parametrize("command", ["check", "status"])
+async def test_an_output_that_is_no_utf_8_gets_what_it_can_show(command: str, tmp_path: Path) -> None:
+    Path("notifier.toml").write_text(GOOD + '[[routes]]\nto = ["ops"]\n')  # noqa: ASYNC240
+    SqliteStore(tmp_path / "notifier-state.db").close()
+    done = await notifier(command, PYTHONIOENCODING="ascii")
+    assert done.code == 0
 
 
 def test_check_reads_the_environment_when_there_is_no_file() -> None:
@@ -266,6 +312,8 @@ def test_check_tells_one_problem_as_one() -> None:
     assert result.stderr == (
         "notifier: 1 problem in the environment:\n"
         "  ALLIUM_API_KEY: is not set; set it, or ALLIUM_API_KEY_FILE\n"
+        "  (there is no config file, notifier.toml or /etc/notifier/notifier.toml, and none was named by "
+        "--config)\n"
     )
 
 
@@ -280,7 +328,7 @@ def test_check_warns_of_what_is_odd(tmp_path: Path) -> None:
         "notifier: warning: allium: polls more often than once a second; the API asks for at most one a second",
         f"notifier: warning: the directory of the state, {tmp_path}/missing, does not exist yet",
     ]
-    assert result.stdout.endswith("The config is fine.\n")
+    assert result.stdout.endswith("The config is valid, with 3 warnings.\n")
 
 
 def test_check_tells_why_the_state_cannot_be_looked_at() -> None:

@@ -1137,3 +1137,25 @@ def test_a_variable_that_is_no_text_is_told_wherever_it_is_used() -> None:
     assert problems(SOURCE + 'ca_file = "${ODD}"', ODD=odd) == [
         ("sources[0].ca_file", "the environment variable ODD is not UTF-8 text")
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "where", "message"),
+    [
+        (
+            "api_key = '\"k-that-is-secret\"'",
+            "api_key",
+            "has quotes around it that belong to no secret; write it without",
+        ),
+        ('api_key = "Bearer k-that-is-secret"', "api_key", "begins with Bearer; write what follows alone"),
+        ('api_key = "./key"', "api_key", "is the path of a file; that belongs in the key that ends in _file"),
+        (
+            'api_key = "k"\nbase_url = "https://api.allium.so/api/v1/beam/backfills"',
+            "base_url",
+            "must end before /api/v1/…, which is added to it",
+        ),
+    ],
+)
+def test_what_was_copied_with_too_much_is_told(source: str, where: str, message: str) -> None:
+    Path("key").write_text("k")
+    assert problems(f"[[sources]]\n{source}\n") == [(f"sources[0].{where}", message)]

@@ -15,7 +15,10 @@ from tests.servers import ScriptedServer, job, served
 from tests.slack import HOOK, TOKEN, CheckedSlack
 from tests.wire import closed_port, wired
 
-TOKEN_WORKS = "the token works: backfill_notifier in the workspace Demo; it posts to #data-backfills"
+TOKEN_WORKS = (
+    "the token works: backfill_notifier in the workspace Demo. Whether it may post to #data-backfills "
+    "only a message tells: notifier test"
+)
 
 
 def write(api: str, slack: str, more: str = "") -> None:
@@ -59,7 +62,7 @@ async def test_connections_that_work_are_told_and_nothing_is_posted(
     assert (done.code, done.err) == (0, "")
     assert lines == [
         "  ✓ source allium: the API key works: 3 jobs of organisation org123, 2 active",
-        f"  ✓ target team: {TOKEN_WORKS}",
+        f"  ✓ target team: {TOKEN_WORKS} team",
         "  · target hook: can only be tried by sending: notifier test hook",
         "  · target ops: can only be tried by sending: notifier test ops",
     ]
@@ -101,8 +104,11 @@ async def test_an_api_key_is_shown_with_what_it_lists(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (web.Response(status=401, text=KEY), "the API key of source allium was refused (401)"),
-        (web.Response(status=403), "the API key of source allium was refused (403)"),
+        (
+            web.Response(status=401, text=KEY),
+            "the API key of source allium was refused (401); is api_key right?",
+        ),
+        (web.Response(status=403), "the API key of source allium was refused (403); is api_key right?"),
         (web.json_response({"detail": f"no {KEY}"}, status=500), "the API answered 500: no REDACTED"),
         (web.Response(status=429), "the API answered 429"),
         (web.Response(status=301), "the API answered 301, a redirect; is base_url right?"),

@@ -43,7 +43,7 @@ JOB_KEYS = {
 PROGRESS_KEYS = {"chunks_total", "chunks_done", "percent", "chunks_per_minute", "eta"}
 DELIVERY_KEYS = {
     *("id", "event_id", "type", "source", "job_id", "target", "state", "attempts", "last_error"),
-    *("created_at", "first_attempt", "next_attempt", "ended_at", "summary"),
+    *("created_at", "first_attempt", "next_attempt", "waits_for", "ended_at", "summary"),
 }
 
 
@@ -248,8 +248,12 @@ def test_when_a_delivery_is_tried_next_is_told(state: Path) -> None:
         "in 4m": delivery("2", state="pending", attempts=1, next_attempt_at=ago(minutes=-4.5)),
         "never": delivery("3", state="dead", attempts=1, next_attempt_at=ago(minutes=-4.5)),
     }
-    write_state(state, {("allium", "j"): record(*each.values())})
+    records = {("allium", f"j{number}"): record(each) for number, each in enumerate(each.values())}
+    behind = delivery("5", state="pending"), delivery("6", state="pending")
+    write_state(state, records | {("allium", "k"): record(*behind)})
     table = invoke("deliveries").stdout
+    assert re.search(r" ago +0 +now +dlv_5", table)
+    assert re.search(r" ago +0 +after an earlier one +dlv_6", table)
     assert re.search(r" ago +1 +now +dlv_1", table)
     assert re.search(r" ago +1 +in 4m \d+s +dlv_2", table)
     assert re.search(r" ago +1 +dlv_3", table)

@@ -722,7 +722,10 @@ async def test_headers_of_a_preview_are_sent(receiver: ScriptedServer, either: B
 async def test_a_probe_tells_whose_the_token_is(slack: CheckedSlack, bot: Build, scopes: set[str]) -> None:
     slack.scopes = scopes
     words = await bot(slack.url).probe()
-    assert words == ("the token works: backfill_notifier in the workspace Demo; it posts to #data-backfills")
+    assert words == (
+        "the token works: backfill_notifier in the workspace Demo. Whether it may post to #data-backfills "
+        "only a message tells: notifier test data-team"
+    )
     assert [method for method, _ in slack.calls] == ["auth.test"]
 
 
@@ -732,7 +735,7 @@ async def test_a_probe_without_scopes_in_the_answer_takes_it_at_its_word(
     slack.script = [web.json_response({"ok": True, "team": "A\nB\x1b", "user": None})]
     words = await bot(slack.url).probe()
     assert words is not None
-    assert words.startswith("the token works: ? in the workspace A B; ")
+    assert words.startswith("the token works: ? in the workspace A B. ")
 
 
 @pytest.mark.parametrize("scopes", [set(), {"channels:read"}, {"chat:write.public"}])
@@ -784,4 +787,4 @@ async def test_a_token_that_a_probe_is_told_is_not_shown(slack: CheckedSlack, bo
     slack.script = [web.json_response({"ok": True, "team": TOKEN, "user": f"me {TOKEN}"})]
     words = await bot(slack.url).probe()
     assert words is not None
-    assert words.startswith("the token works: me REDACTED in the workspace REDACTED; ")
+    assert words.startswith("the token works: me REDACTED in the workspace REDACTED. ")

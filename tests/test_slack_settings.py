@@ -179,7 +179,7 @@ def test_variables_and_files_hold_what_is_secret() -> None:
         ),
         (HOOK, URL_FOR_TOKEN),
         ("http://localhost/that-is-secret", URL_FOR_TOKEN),
-        (f"Bearer {TOKEN}", "has a space in it; write the token alone, without Bearer"),
+        (f"Bearer {TOKEN}", "begins with Bearer; write what follows alone"),
         (f"{TOKEN} ", NO_HEADER),
         ("xöxb-that-is-secret", NO_HEADER),
         ("", "is empty"),
@@ -618,3 +618,20 @@ def test_slacks_own_webhook_is_no_target_of_type_webhook(url: str) -> None:
     )
     assert problems(None, ALLIUM_API_KEY=KEY, WEBHOOK_URL=url) == [("WEBHOOK_URL", message)]
     assert problems(TARGET.replace("https://ops.example.com/hooks", url)) == [("targets.ops.url", message)]
+
+
+def test_a_method_s_url_is_no_api_url() -> None:
+    text = SLACK + 'api_url = "https://slack.com/api/chat.postMessage"'
+    message = "must end before the name of a method, which is added to it"
+    assert problems(text) == [("targets.team.api_url", message)]
+
+
+def test_what_would_be_posted_twice_or_expire_is_warned_of() -> None:
+    again = SLACK.partition("[targets.team]")[2]
+    text = f"{SLACK}[targets.again]{again}".replace(TOKEN, f"xoxe.{TOKEN}")
+    rotated = "its token is a rotated one, which expires after 12 hours; switch token rotation off in the app"
+    assert load(text).warnings == [
+        f"team: {rotated}",
+        f"again: {rotated}",
+        "team and again write to the same channel: what goes to both is posted there twice",
+    ]

@@ -204,7 +204,7 @@ async def test_a_refused_key_is_told_in_plain_words(
     api.answer = web.json_response({"message": f"no such key: {KEY}"}, status=status)
     error = await refused(session, api.url, name="prod")
     assert error.fault == "refused"
-    assert error.reason == f"the API key of source prod was refused ({status})"
+    assert error.reason == f"the API key of source prod was refused ({status}); is api_key right?"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ def test_a_delivery_is_shown_with_the_event_it_is_of() -> None:
         created_at=at(5),
         first_attempt=at(6),
         next_attempt=at(9),
+        waits_for=None,
         ended_at=None,
         summary="summary of evt_2",
     )

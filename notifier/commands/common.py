@@ -48,10 +48,15 @@ def load(context: typer.Context, config: Path | None, *, warn: bool = False) -> 
 
 def refused(error: ConfigError) -> typer.Exit:
     """Tell all that is wrong with a config; return what ends the command."""
+    from notifier.config import ENVIRONMENT, USUAL_PLACES
+
     count = len(error.problems)
     typer.echo(f"notifier: {count} problem{'s' * (count > 1)} in {error.origin}:", err=True)
     for problem in error.problems:
         typer.echo(f"  {problem.where}: {problem.message}", err=True)
+    if error.origin == ENVIRONMENT:
+        places = " or ".join(map(str, USUAL_PLACES))
+        typer.echo(f"  (there is no config file, {places}, and none was named by --config)", err=True)
     return typer.Exit(EXIT_USAGE)
 
 
@@ -61,6 +66,12 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(EXIT_FAILED)
 
 
+def fail_usage(message: str) -> NoReturn:
+    """Say what is wrong with how the command was called and exit with 2."""
+    typer.echo(f"notifier: {message}", err=True)
+    raise typer.Exit(EXIT_USAGE)
+
+
 def no_such(what: str, name: str, known: list[str]) -> NoReturn:
     """Say that there is nothing of this name, and exit with 2."""
     from notifier.problem import did_you_mean
@@ -68,8 +79,7 @@ def no_such(what: str, name: str, known: list[str]) -> NoReturn:
     hint = did_you_mean(name, known) or (
         f"; there is {', '.join(known)}" if known else "; there is none at all"
     )
-    typer.echo(f'notifier: there is no {what} "{name}"{hint}', err=True)
-    raise typer.Exit(EXIT_USAGE)
+    fail_usage(f'there is no {what} "{name}"{hint}')
 
 
 def check_type(type_: str) -> None:
@@ -79,6 +89,10 @@ def check_type(type_: str) -> None:
 
     if type_ in ALL_TYPES:
         return
+    if set("*?") & set(type_):
+        fail_usage(f'"{type_}" is a pattern; name one type of event')
+    if f"backfill.{type_}" in ALL_TYPES:
+        fail_usage(f'there is no type of event "{type_}"; did you mean "backfill.{type_}"?')
     if not is_job_event(type_) or type_ == "backfill." or not type_.isprintable():
         no_such("type of event", type_, list(ALL_TYPES))
     hint = did_you_mean(type_, ALL_TYPES)

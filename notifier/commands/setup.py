@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from notifier.commands import completion
 from notifier.commands.common import EXIT_FAILED, ConfigOption, check_type, load, no_such, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from notifier.settings import Settings
 
 
 def check(
@@ -25,9 +31,10 @@ def check(
     from notifier.silence import unheard
 
     loaded = load(context, config, warn=True)
-    for line in unheard(loaded.settings):
+    warnings = [*unheard(loaded.settings), *_lost(loaded.settings)]
+    for line in warnings:
         typer.echo(f"notifier: warning: {line}", err=True)
-    typer.echo(explain_config(loaded), nl=False)
+    typer.echo(explain_config(loaded, len(warnings) + len(loaded.warnings)), nl=False)
     if not connect:
         return
     with screen(err=True).status("trying the connections …"):
@@ -40,6 +47,27 @@ def check(
         out.print(f"{result.name}: {result.words}")
     if any(result.good is False for result in results):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _lost(settings: Settings) -> Iterator[str]:
+    """Yield what would be given up if the notifier were started on this config."""
+    from notifier.commands.knowledge import find_knowledge
+    from notifier.model import StoreError
+    from notifier.outbox import LOST_SOURCE, LOST_TARGET
+    from notifier.summary import counted
+
+    found: Counter[str] = Counter()
+    sources = {source.name for source in settings.sources}
+    try:
+        for item in find_knowledge(settings.store.path).deliveries("pending", None):
+            if item.source not in sources:
+                found[f"source {item.source}: {LOST_SOURCE}"] += 1
+            elif item.target not in settings.targets:
+                found[f"target {item.target}: {LOST_TARGET}"] += 1
+    except StoreError:
+        return  # there is no state yet, or whoever starts the notifier is told what is wrong with it
+    for why, count in sorted(found.items()):
+        yield f"a start would give up {counted(count, 'pending delivery', 'pending deliveries')} ({why})"
 
 
 def explain(  # noqa: PLR0917 - typer passes all of them by name

@@ -79,7 +79,7 @@ def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
     narrow = _table("state", "event")
     for item in items:
         state = Text(item.state, _STATUS_STYLES[item.state])
-        target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _cell(item.last_error, 120)
+        target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _cell(item.last_error, 300)
         observed, next_attempt = _ago(item.created_at, " ago"), _next_attempt(item)
         wide.add_row(state, target, summary, observed, str(item.attempts), next_attempt, error, item.id)
         times = f"{observed}, {counted(item.attempts, 'attempt')}"
@@ -179,6 +179,8 @@ def _stacked(*lines: Text) -> Group:
 def _next_attempt(item: DeliveryItem) -> str:
     if item.state != "pending":
         return ""
+    if item.waits_for is not None:
+        return "after an earlier one"
     return "now" if item.next_attempt is None else _until(item.next_attempt)
 
 

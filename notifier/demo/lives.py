@@ -12,28 +12,32 @@ from notifier.model import rfc3339
 Ending = Literal["completed", "failed", "cancelled"]
 
 _GENERATION_SECONDS = 60.0
+_YEAR = 2025
 _JOBS_PER_GENERATION = 20
-_TABLES = (
-    "base.assets.erc20_token_transfers",
-    "base.raw.transactions",
-    "base.raw.logs",
-    "base.dex.trades",
-    "base.raw.blocks",
-)
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    name: str
+    table: str
+    column: str | None = None
+    values: tuple[str, ...] = ()
+
+
+_TOKENS = "base.assets.erc20_token_transfers"
 _SUBJECTS = (
-    "USDC transfers",
-    "WETH transfers",
-    "DEX trades",
-    "Raw logs",
-    "Blocks",
-    "Aerodrome swaps",
-    "Mints",
+    _Subject("USDC transfers", _TOKENS, "token_address", ("0x833589fcd6edb6e08f4c7c32d4f71b54bda02913",)),
+    _Subject("WETH transfers", _TOKENS, "token_address", ("0x4200000000000000000000000000000000000006",)),
+    _Subject("DEX trades", "base.dex.trades"),
+    _Subject("Aerodrome swaps", "base.dex.trades", "project", ("aerodrome", "aerodrome-slipstream")),
+    _Subject("Raw logs", "base.raw.logs"),
+    _Subject("Blocks", "base.raw.blocks"),
+    _Subject("Transactions", "base.raw.transactions"),
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ERRORS = (
     "Snowflake query exceeded its time limit of 3600 s",
     "destination kafka://base-usdc: topic authorization failed",
-    "chunk 17 of 40 could not be read: object not found",
+    "a staged chunk could not be read: object not found",
 )
 
 
@@ -43,6 +47,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     name: str
     table: str
+    filter_column: str | None
+    filter_values: tuple[str, ...]
+    month: int
     destination: dict[str, str]
     chunks: int
     starts: float
@@ -66,10 +73,10 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
             "job_name": self.name,
             "table": self.table,
             "partition_key": "block_timestamp",
-            "backfill_start": "2026-01-01T00:00:00",
-            "backfill_end": "2026-02-01T00:00:00",
-            "filter_column": "token_address",
-            "filter_values": ["0x833589fcd6edb6e08f4c7c32d4f71b54bda02913"],
+            "backfill_start": f"{_YEAR}-{self.month:02}-01T00:00:00",
+            "backfill_end": f"{_YEAR + self.month // 12}-{self.month % 12 + 1:02}-01T00:00:00",
+            "filter_column": self.filter_column,
+            "filter_values": list(self.filter_values) or None,
             "destinations": [self.destination],
             "static_egress_ip": False,
             "num_chunks": None if status == "staging" else self.chunks,
@@ -112,10 +119,14 @@ def _life(lots: random.Random, starts: float, place: int) -> Life:
     destination = {"type": "kafka", "name": "base-backfill", "uid": uuid.UUID(int=lots.getrandbits(128)).hex}
     if place % 3 == 2:
         destination = {"type": "webhook", "name": "lake", "url": "https://writer:hunter2@lake.example.com/in"}
+    subject, month = lots.choice(_SUBJECTS), lots.randint(1, 12)
     return Life(
         job_id=str(uuid.UUID(int=lots.getrandbits(128), version=4)),
-        name=f"{lots.choice(_SUBJECTS)} {lots.choice(_MONTHS)} 2026",
-        table=lots.choice(_TABLES),
+        name=f"{subject.name} {_MONTHS[month - 1]} {_YEAR}",
+        table=subject.table,
+        filter_column=subject.column,
+        filter_values=subject.values,
+        month=month,
         destination=destination,
         chunks=chunks,
         starts=starts,

@@ -137,7 +137,10 @@ class SlackChannel:
         if scopes is not None and _MAY_POST.isdisjoint(re.split(r"[,\s]+", scopes)):
             raise refusal(status=200, code="missing_scope", needed="chat:write")
         user, team = (shown(str(response.get(key) or "?"), self._secrets) for key in ("user", "team"))
-        return f"the token works: {user} in the workspace {team}; it posts to {self._channel}"
+        return (
+            f"the token works: {user} in the workspace {team}. "
+            f"Whether it may post to {self._channel} only a message tells: notifier test {self.name}"
+        )
 
     def _message(self, event: Event) -> Message:
         if event.payload is msgspec.UNSET:

@@ -58,7 +58,7 @@ def _token(value: SecretStr) -> SecretStr:
     if _APP_SECRET.fullmatch(text):
         raise wrong(f"looks like an app's signing or client secret; {_NEEDED}")
     if " " in text:
-        raise wrong("has a space in it; write the token alone, without Bearer")
+        raise wrong("has a space in it; write the token alone")
     return value
 
 
@@ -103,6 +103,8 @@ def _api_url(value: str) -> str:
     parts = urlsplit(check_http_url(value))
     if parts.query or parts.fragment:
         raise wrong("must end before ? and #: the API's methods are added to it")
+    if parts.path.rstrip("/").rpartition("/")[2] in ("chat.postMessage", "auth.test"):
+        raise wrong("must end before the name of a method, which is added to it")
     if parts.username is not None or parts.password is not None:
         raise wrong("has a user name in it; Slack's API takes the token alone")
     return value if value.endswith("/") else f"{value}/"
