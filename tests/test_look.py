@@ -686,6 +686,19 @@ async def test_a_terminal_shows_all_of_a_delivery_however_narrow_it_is(state: Pa
     assert words.count((LONG * 2).strip()) == 3
 
 
+@pytest.mark.parametrize("columns", [60, 240])
+async def test_a_terminal_shows_the_whole_status_however_narrow_it_is(state: Path, columns: int) -> None:
+    failed = delivery("1", state="dead", target="data-team", attempts=1, last_error=f"answered 404: {LONG}")
+    write_state(state, {("allium", "j1"): record(failed, status="transporting")})
+    done = await on_terminal("status", columns=columns, NOTIFIER_STATE=f"sqlite:///{state}")
+    text = _ESCAPE.sub("", done.out)
+    assert all(len(line) <= columns for line in text.splitlines())
+    words = " ".join(text.split())
+    assert "1 transporting" in words
+    assert f"answered 404: {LONG}".strip() in words
+    assert ("last error" in words) == (columns == 240)
+
+
 @pytest.mark.parametrize("command", ["status", "jobs"])
 async def test_colours_are_for_terminals_that_want_them(state: Path, command: str) -> None:
     write_state(state, some_jobs())

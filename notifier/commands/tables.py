@@ -33,7 +33,7 @@ _STATUS_STYLES = {
 class _Fitting:
     """The wide one of two tables where the screen has room for it, else the narrow one."""
 
-    def __init__(self, wide: Table, narrow: Table) -> None:
+    def __init__(self, wide: Table, narrow: RenderableType) -> None:
         self._wide = wide
         self._narrow = narrow
 
@@ -110,41 +110,56 @@ def _status_parts(status: Status) -> Iterator[RenderableType]:
         yield Text.assemble(("○ not running", "bold yellow"), "  this is what was stored last")
     yield Text(f"  state {one_line(status.state, 500)}", "dim")
     yield Text()
-    polls = status.running
-    sources = _table("source", "jobs", "active", "by status", *(["last poll", "next poll"] if polls else []))
-    for source in status.sources:
-        sources.add_row(*_source(source), *(_polls(source) if polls else ()))
-    yield sources if status.sources else Text("no source was polled yet", "dim")
+    yield _sources(status) if status.sources else Text("no source was polled yet", "dim")
     yield Text()
-    targets = _table("target", "pending", "oldest", "dead", "delivered", "last error")
-    for target in status.targets:
-        targets.add_row(*_target(target))
-    yield targets if status.targets else Text("nothing was sent to any target yet", "dim")
+    yield _targets(status.targets) if status.targets else Text("nothing was sent to any target yet", "dim")
 
 
-def _source(source: SourceView) -> Iterator[RenderableType]:
-    yield _cell(source.name, 64)
-    yield f"{sum(source.jobs.values()):,}"
-    yield f"{source.active:,}"
-    yield Text(", ").join(
+def _sources(status: Status) -> RenderableType:
+    polls = ["last poll", "next poll"] if status.running else []
+    wide = _table("source", "jobs", "active", "by status", *polls)
+    narrow, lines = _table("source", "jobs", "active", *polls[1:]), []
+    for source in status.sources:
+        name, jobs, active, statuses = _source(source)
+        last, next_poll = _polls(source)
+        wide.add_row(name, jobs, active, statuses, *((last, next_poll) if polls else ()))
+        narrow.add_row(name, jobs, active, *((next_poll,) if polls else ()))
+        lines.append(Text.assemble(name, ": ", statuses, *(("; last poll ", last) if polls else ())))
+    return _Fitting(wide, Group(narrow, *lines))
+
+
+def _targets(targets: list[TargetView]) -> RenderableType:
+    columns = ("target", "pending", "oldest", "dead", "delivered")
+    wide, narrow = _table(*columns, "last error"), _table(*columns)
+    errors = []
+    for target in targets:
+        wide.add_row(*_target(target), _cell(target.last_error, 160))
+        narrow.add_row(*_target(target))
+        if target.last_error is not None:
+            errors.append(_cell(f"{target.name}: {target.last_error}", 400))
+    return _Fitting(wide, Group(narrow, *errors))
+
+
+def _source(source: SourceView) -> tuple[Text, str, str, Text]:
+    statuses = Text(", ").join(
         Text(f"{count:,} {one_line(status, 30)}", _STATUS_STYLES.get(status, "magenta"))
         for status, count in source.jobs.items()
     )
+    return _cell(source.name, 64), f"{sum(source.jobs.values()):,}", f"{source.active:,}", statuses
 
 
-def _polls(source: SourceView) -> Iterator[RenderableType]:
+def _polls(source: SourceView) -> tuple[Text, str]:
+    """Return how the last poll went, and when the next one comes."""
     polls = source.polls
     if polls is None or polls.last_poll is None:
-        yield Text("none yet", "dim")
-        yield ""
-        return
+        return Text("none yet", "dim"), ""
+    next_poll = "now" if polls.next_poll is None else _until(polls.next_poll)
+    ago = f"{_ago(polls.last_poll)} ago"
     if polls.last_error is None:
-        yield Text(f"{_ago(polls.last_poll)} ago, good", "green")
-    else:
-        good = "never" if polls.last_good_poll is None else f"{_ago(polls.last_good_poll)} ago"
-        words = f"{_ago(polls.last_poll)} ago: {one_line(polls.last_error, 200)} (last good one: {good})"
-        yield Text(words, "bold red")
-    yield "now" if polls.next_poll is None else _until(polls.next_poll)
+        return Text(f"{ago}, good", "green"), next_poll
+    good = "never" if polls.last_good_poll is None else f"{_ago(polls.last_good_poll)} ago"
+    words = f"{ago}: {one_line(polls.last_error, 200)} (last good one: {good})"
+    return Text(words, "bold red"), next_poll
 
 
 def _target(target: TargetView) -> Iterator[RenderableType]:
@@ -153,7 +168,6 @@ def _target(target: TargetView) -> Iterator[RenderableType]:
     yield "" if target.oldest_pending is None else f"{_ago(target.oldest_pending)} ago"
     yield Text(f"{target.dead:,}", "bold red" if target.dead else "dim")
     yield f"{target.delivered:,}"
-    yield _cell(target.last_error, 160)
 
 
 def _table(*columns: str) -> Table:
