@@ -42,14 +42,16 @@ for name, command in _COMMANDS.items():
 
 def main() -> None:
     """Run the command line. What standard output cannot take is an error like any other."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    # One that is closed from the start is None.
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
     try:
         try:
             app()
         finally:
-            sys.stdout.flush()
+            for stream in streams:
+                stream.flush()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
             raise
