@@ -85,16 +85,25 @@ async def _all_end(lanes: list[asyncio.Task[None]], hurry: asyncio.Event) -> boo
 async def run_once(settings: Settings, *, limit: timedelta) -> bool:
     """Poll each source once and send all that is due; return whether every poll and attempt was good.
 
-    Raises StoreError when the state cannot be used, and TimeoutError when it took longer.
+    Raises StoreError when the state cannot be used, and TimeoutError when it takes longer than the limit;
+    attempts under way then get ten seconds to end, or the next run would repeat them.
     """
+    deadline = asyncio.get_running_loop().time() + limit.total_seconds()
     with _single_error():
-        async with asyncio.timeout(limit.total_seconds()), _parts(settings, once=True) as parts:
-            async with asyncio.TaskGroup() as polls:
+        async with _parts(settings, once=True) as parts:
+            async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as polls:
                 for watcher in parts.watchers:
                     polls.create_task(watcher.observe())
-            async with asyncio.TaskGroup() as lanes:
-                for dispatcher in parts.dispatchers:
-                    lanes.create_task(dispatcher.run())
+            async with asyncio.TaskGroup() as tasks:
+                lanes = [tasks.create_task(dispatcher.run()) for dispatcher in parts.dispatchers]
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await asyncio.gather(*map(asyncio.shield, lanes))
+                except TimeoutError:
+                    for dispatcher in parts.dispatchers:
+                        dispatcher.stop()
+                    await _all_end(lanes, asyncio.Event())
+                    raise
             failures = [watcher.report.failures for watcher in parts.watchers]
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
             return not any(failures)

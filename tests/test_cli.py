@@ -474,6 +474,27 @@ async def test_once_fails_when_it_takes_too_long(api: ScriptedServer, receiver: 
     assert done.err == "notifier: not finished after 1s; what was not sent is sent by the next run\n"
 
 
+async def test_once_lets_an_attempt_under_way_end_so_that_the_next_one_does_not_repeat_it(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    api.answer = [job("j1")]
+    late = asyncio.Event()
+
+    async def take(_: web.Request) -> web.Response:
+        asyncio.get_running_loop().call_later(2, late.set)  # a second after the limit
+        await late.wait()
+        return web.Response(status=204)
+
+    receiver.answer = take
+    write_config(api, receiver)
+    done = await notifier("once", "--timeout", "1s")
+    assert done.code == 1
+    assert "delivered backfill.staging" in done.err
+    assert done.err.endswith("not finished after 1s; what was not sent is sent by the next run\n")
+    assert (await notifier("once")).code == 0
+    assert len(receiver.requests) == 1
+
+
 @pytest.fixture
 def held_state() -> Iterator[None]:
     """Hold the state as a running daemon does."""

@@ -30,7 +30,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
 def once(
     context: typer.Context,
     timeout: Annotated[
-        str, typer.Option(metavar="DURATION", help="Give up, with exit code 1, after this long.")
+        str, typer.Option(metavar="DURATION", help="Give up after this long, with exit code 1.")
     ] = "60s",
     config: ConfigOption = None,
 ) -> None:
