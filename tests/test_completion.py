@@ -1,6 +1,5 @@
 """What the shell offers: asked as it asks, and by a real bash."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,7 +136,6 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(("content", "names"), [(CONFIG, ["ops", "data-team"]), ("[broken", [])])
 def test_bash_offers_them(content: str, names: list[str]) -> None:
     Path("notifier.toml").write_text(content)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from rich.console import RenderableType
+
     from notifier.commands.knowledge import Knowledge
     from notifier.views import JobItem
 
@@ -28,10 +30,7 @@ def status(context: typer.Context, json: JsonOption = False, config: ConfigOptio
     from notifier.commands.tables import status_tables
 
     found = _ask(context, config, lambda known: known.status())
-    if json:
-        _print_json(found)
-    else:
-        screen().print(status_tables(found))
+    _show(found, json, status_tables)
 
 
 def jobs(
@@ -53,10 +52,7 @@ def jobs(
         return list(islice((item for item in found if status in (None, item.status)), limit))
 
     items = _ask(context, config, question)
-    if json:
-        _print_json(items)
-    else:
-        screen().print(jobs_table(items))
+    _show(items, json, jobs_table)
 
 
 def deliveries(
@@ -83,10 +79,7 @@ def deliveries(
     if state is not None and not is_delivery_state(state):
         raise typer.BadParameter(f"must be one of {', '.join(DELIVERY_STATES)}", param_hint="--state")
     items = _ask(context, config, lambda known: list(islice(known.deliveries(state, limit), limit)))
-    if json:
-        _print_json(items)
-    else:
-        screen().print(deliveries_table(items))
+    _show(items, json, deliveries_table)
 
 
 def _ask(context: typer.Context, config: Path | None, question: Callable[[Knowledge], _Answer]) -> _Answer:
@@ -103,6 +96,13 @@ def _ask(context: typer.Context, config: Path | None, question: Callable[[Knowle
         raise refused(error) from error
     except StoreError as error:
         fail(str(error))
+
+
+def _show(found: _Answer, json: bool, draw: Callable[[_Answer], RenderableType]) -> None:
+    if json:
+        _print_json(found)
+    else:
+        screen().print(draw(found))
 
 
 def _print_json(value: Any) -> None:
