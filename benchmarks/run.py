@@ -1,6 +1,7 @@
 """What the README promises, measured: `make bench`. Peers run in turns in the same run; ratios count."""
 
 import asyncio
+import json
 import os
 import platform
 import sqlite3
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -28,6 +30,7 @@ from notifier.watcher import Watcher
 
 HERE = Path(__file__).parent
 ROUNDS = 15
+STORMS = 5
 
 
 def main() -> None:
@@ -36,6 +39,8 @@ def main() -> None:
     print(f"{machine}; medians of {ROUNDS} rounds (min to max)\n")
     asyncio.run(unchanged_poll())
     asyncio.run(commit())
+    storm()
+    isolation()
     memory()
     version()
 
@@ -92,6 +97,92 @@ async def commit() -> None:
         print(f"{'':<44}longest stall of the loop in a poll {_spread(stalls)}\n")
 
 
+def storm() -> None:
+    """500 transitions in one poll, each a webhook: from the poll's reply to the last arrival."""
+    took = []
+    for _ in range(STORMS):
+        with _server(500, 500) as url, _receivers("take") as receivers, _run(url, receivers.urls) as log:
+            _wait_for(log, "watching")
+            changed = time.time()
+            _change(url)
+            [arrivals] = receivers.arrivals([500])
+            took.append(arrivals[-1] - changed)
+    print(f"{'500 transitions, changed to last arrival':<44}{_spread(took)}, a poll each second included")
+
+
+def isolation() -> None:
+    """Twenty transitions a second to a target, beside one that works and beside one that hangs."""
+    latencies: dict[str, list[float]] = {}
+    for _ in range(2):
+        for other in ("take", "hang"):
+            with (
+                _server(200, 20) as url,
+                _receivers("take", other) as receivers,
+                _run(url, receivers.urls) as log,
+            ):
+                _wait_for(log, "watching")
+                for _ in range(12):
+                    _change(url)
+                    lines = [_wait_for(log, "allium: backfill.") for _ in range(20)]
+                    observed = datetime.fromisoformat(lines[0].split()[0]).timestamp()
+                    arrivals, _ = receivers.arrivals([20, 0])
+                    latencies.setdefault(other, []).append(arrivals[-1] - observed)
+    _row("latency beside a stuck target / beside a good one", latencies["hang"], latencies["take"])
+
+
+class _Receivers:
+    def __init__(self, process: subprocess.Popen[str], count: int) -> None:
+        self._process = process
+        assert process.stdout is not None
+        self.urls = [f"http://127.0.0.1:{int(process.stdout.readline())}/" for _ in range(count)]
+
+    def arrivals(self, least: list[int]) -> list[list[float]]:
+        """Return when requests arrived at each, once there are as many since the last time."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        found: list[list[float]] = [[] for _ in least]
+        while any(len(times) < wanted for times, wanted in zip(found, least, strict=True)):
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+            for times, more in zip(found, json.loads(self._process.stdout.readline()), strict=True):
+                times.extend(more)
+            time.sleep(0.01)
+        return found
+
+
+@contextmanager
+def _receivers(*modes: str) -> Iterator[_Receivers]:
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "receivers.py"), *modes],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield _Receivers(process, len(modes))
+        process.kill()
+
+
+@contextmanager
+def _run(url: str, targets: list[str]) -> Iterator[IO[str]]:
+    """Run a daemon with these webhook targets; yields its log."""
+    tables = "".join(
+        f'[targets.t{n}]\ntype = "webhook"\nurl = "{target}"\n' for n, target in enumerate(targets)
+    )
+    with tempfile.TemporaryDirectory(dir=HERE.parent) as directory:
+        environment = os.environ | {
+            "ALLIUM_API_KEY": "k",
+            "ALLIUM_BASE_URL": url,
+            "NOTIFIER_STATE": f"sqlite:///{directory}/state.db",
+        }
+        with _daemon(environment, directory, tables) as (process, log):
+            yield log
+            process.kill()
+
+
+def _change(url: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(url, method="POST"))  # noqa: S310
+
+
 def memory() -> None:
     """The resident memory of a daemon that watches 10,000 jobs, of which 1,000 change with each poll."""
     for jobs, changed in ((0, 0), (10_000, 0), (10_000, 1_000)):
@@ -105,9 +196,9 @@ def memory() -> None:
             with _daemon(environment, directory) as (process, log):
                 _wait_for(log, "watching")
                 for _ in range(8 if changed else 0):
-                    urllib.request.urlopen(urllib.request.Request(url, method="POST"))  # noqa: S310
+                    _change(url)
                     for _ in range(changed):
-                        _wait_for(log, "backfill.")
+                        _wait_for(log, "allium: backfill.")
                 time.sleep(1)
                 status = Path(f"/proc/{process.pid}/status").read_text()
                 now, peak = (
@@ -119,29 +210,39 @@ def memory() -> None:
 
 
 @contextmanager
-def _daemon(environment: dict[str, str], directory: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+def _daemon(
+    environment: dict[str, str], directory: str, tables: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     config = Path(directory) / "notifier.toml"
     config.write_text(
         '[[sources]]\napi_key = "${ALLIUM_API_KEY}"\nbase_url = "${ALLIUM_BASE_URL}"\n'
-        'poll_every = "1s"\npoll_idle_every = "1s"\n'
+        f'poll_every = "1s"\npoll_idle_every = "1s"\n{tables}'
     )
-    with subprocess.Popen(
-        [sys.executable, "-m", "notifier", "run", "--config", str(config)],
-        env=environment,
-        cwd=directory,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        yield process, process.stderr
+    path = Path(directory) / "log"  # a pipe that nobody empties would stop it
+    with (
+        path.open("w") as written,
+        path.open() as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "notifier", "run", "--config", str(config)],
+            env=environment,
+            cwd=directory,
+            stderr=written,
+            text=True,
+        ) as process,
+    ):
+        yield process, log
         process.terminate()
 
 
-def _wait_for(log: IO[str], text: str) -> None:
-    for line in log:
+def _wait_for(log: IO[str], text: str) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        line = log.readline()
         if text in line:
-            return
-    raise RuntimeError(f"the daemon ended before it logged {text!r}")
+            return line
+        if not line:
+            time.sleep(0.001)
+    raise RuntimeError(f"the daemon has not logged {text!r} in a minute")
 
 
 def version() -> None:

@@ -15,17 +15,20 @@ import msgspec
 from notifier.assembly import make_source, make_targets, open_session
 from notifier.clock import Clock
 from notifier.dispatcher import Dispatcher
-from notifier.lanes import RetryPolicy
 from notifier.memory import return_large_blocks
 from notifier.model import StoreError, utc_now
+from notifier.notices import Notices
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
-from notifier.records import Records
+from notifier.replays import Replays
+from notifier.retry import RetryPolicy
 from notifier.route import route
 from notifier.settings import Settings
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.unix import socket_path
+from notifier.upkeep import Upkeep
+from notifier.watchdog import StuckError, UnderWay, Watchdog
 from notifier.watcher import Watcher
 from notifier.web.api import Daemon, make_application
 from notifier.web.socket import served_beside
@@ -38,16 +41,25 @@ STOP_WITHIN_SECONDS = 10.0
 class Parts(msgspec.Struct, frozen=True):
     """What a process works with."""
 
-    records: Records
+    state: State
     watchers: list[Watcher]
     dispatchers: list[Dispatcher]
+    notices: Notices
+    upkeep: Upkeep
+    replays: Replays
 
 
-async def run(settings: Settings) -> None:
+def run(settings: Settings) -> None:
     """Poll and deliver until SIGTERM or SIGINT; attempts under way then get ten seconds to end.
 
-    A second signal cuts them off at once. Raises StoreError when the state cannot be used.
+    A second signal cuts them off at once. Raises StoreError when the state cannot be used, and StuckError
+    when something does not end; a process that cannot even do that is ended.
     """
+    with Watchdog() as watchdog:
+        asyncio.run(_run(settings, watchdog))
+
+
+async def _run(settings: Settings, watchdog: Watchdog) -> None:
     return_large_blocks()
     with _single_error(), _signals() as (stop, hurry):
         async with (
@@ -59,14 +71,19 @@ async def run(settings: Settings) -> None:
             for watcher in parts.watchers:
                 clock.repeat(watcher.name, watcher.observe)
             ticking = tasks.create_task(clock.run(), name="clock")
+            watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
+            telling = tasks.create_task(parts.notices.run(), name="notices")
+            pruning = tasks.create_task(parts.upkeep.run(), name="upkeep")
             lanes = [tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in parts.dispatchers]
             await stop.wait()
             _log.info("stopping: no further polls, attempts under way may end")
-            ticking.cancel()
+            for task in (ticking, telling, pruning):
+                task.cancel()
             for dispatcher in parts.dispatchers:
                 dispatcher.stop()
             if not await _all_end(lanes, hurry):
                 _log.warning("stopping: attempts were cut off; they are made again after the next start")
+            watching.cancel()
     _log.info("stopped")
 
 
@@ -82,31 +99,51 @@ async def _all_end(lanes: list[asyncio.Task[None]], hurry: asyncio.Event) -> boo
     return all_ended
 
 
-async def run_once(settings: Settings, *, limit: timedelta) -> bool:
+def run_once(settings: Settings, *, limit: timedelta) -> bool:
     """Poll each source once and send all that is due; return whether every poll and attempt was good.
 
-    Raises StoreError when the state cannot be used, and TimeoutError when it takes longer than the limit;
-    attempts under way then get ten seconds to end, or the next run would repeat them.
+    Raises StoreError when the state cannot be used, StuckError when something does not end, and TimeoutError
+    when it takes longer than the limit; attempts under way then get ten seconds to end, or the next run
+    would repeat them.
     """
+    with Watchdog() as watchdog:
+        return asyncio.run(_run_once(settings, watchdog, limit))
+
+
+async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) -> bool:
     deadline = asyncio.get_running_loop().time() + limit.total_seconds()
     with _single_error():
-        async with _parts(settings, once=True) as parts:
+        async with _parts(settings, once=True) as parts, asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
             async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as polls:
                 for watcher in parts.watchers:
                     polls.create_task(watcher.observe())
-            async with asyncio.TaskGroup() as tasks:
-                lanes = [tasks.create_task(dispatcher.run()) for dispatcher in parts.dispatchers]
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        await asyncio.gather(*map(asyncio.shield, lanes))
-                except TimeoutError:
-                    for dispatcher in parts.dispatchers:
-                        dispatcher.stop()
-                    await _all_end(lanes, asyncio.Event())
-                    raise
+            await _work_off(parts, deadline)
+            await parts.notices.tell_due()
+            await _work_off(parts, deadline)
+            await parts.upkeep.prune()
+            watching.cancel()
             failures = [watcher.report.failures for watcher in parts.watchers]
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
             return not any(failures)
+
+
+def _watched(parts: Parts) -> list[UnderWay]:
+    return [parts.state.under_way, *(dispatcher.under_way for dispatcher in parts.dispatchers)]
+
+
+async def _work_off(parts: Parts, deadline: float) -> None:
+    """Attempt all that is due. Raises TimeoutError at the deadline; attempts under way may then still end."""
+    async with asyncio.TaskGroup() as tasks:
+        lanes = [tasks.create_task(dispatcher.run()) for dispatcher in parts.dispatchers]
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.gather(*map(asyncio.shield, lanes))
+        except TimeoutError:
+            for dispatcher in parts.dispatchers:
+                dispatcher.stop()
+            await _all_end(lanes, asyncio.Event())
+            raise
 
 
 @contextlib.asynccontextmanager
@@ -121,31 +158,45 @@ async def _parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
             max_retry=settings.delivery.max_retry,
             give_up_after=settings.delivery.give_up_after,
         )
-        dispatchers = {
-            name: Dispatcher(target, state=state, retry=retry, once=once)
-            for name, target in make_targets(settings, target_session).items()
-        }
+        targets = make_targets(settings, target_session)
+        routed = partial(route, routes=settings.routes, targets=tuple(targets))
+        dispatchers: dict[str, Dispatcher] = {}
         pipeline = Pipeline(state, dispatchers)
+        notices = Notices(
+            state=state,
+            sources=[source.name for source in settings.sources],
+            route=routed,
+            passed_on=pipeline.pass_on,
+        )
+        for name, target in targets.items():
+            dispatchers[name] = Dispatcher(target, state=state, retry=retry, once=once, died=notices.look)
         watchers = [
             Watcher(
                 make_source(source, source_session),
                 state=state,
                 pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
                 announce_first=source.first_poll == "announce",
-                route=partial(route, routes=settings.routes, targets=tuple(dispatchers)),
+                route=routed,
                 passed_on=pipeline.pass_on,
             )
             for source in settings.sources
         ]
         await pipeline.resume([watcher.name for watcher in watchers])
-        yield Parts(state.records, watchers, list(dispatchers.values()))
+        upkeep = Upkeep(
+            state=state,
+            keep=settings.store.keep,
+            listing=lambda: {watcher.name for watcher in watchers if watcher.is_current},
+        )
+        replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
+        yield Parts(state, watchers, list(dispatchers.values()), notices, upkeep, replays)
 
 
 @contextlib.asynccontextmanager
 async def _answering(parts: Parts, state_path: Path) -> AsyncIterator[None]:
     """Answer commands for as long as the context lasts; polls and deliveries do not depend on it."""
     daemon = Daemon(
-        records=parts.records,
+        records=parts.state.records,
+        retry=parts.replays.carry_out,
         targets=[dispatcher.name for dispatcher in parts.dispatchers],
         polls=lambda: {watcher.name: watcher.report for watcher in parts.watchers},
         state_path=state_path,
@@ -189,7 +240,11 @@ def _single_error() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
-        raise next((error for error in leaves if isinstance(error, StoreError)), leaves[0]) from None
+        # What stood still says more than what failed because of it.
+        for kind in (StuckError, StoreError, BaseException):
+            for leaf in leaves:
+                if isinstance(leaf, kind):
+                    raise leaf from None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

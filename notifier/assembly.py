@@ -28,15 +28,22 @@ def make_source(settings: SourceSettings, session: aiohttp.ClientSession) -> All
 def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str, InspectableTarget]:
     """Return all targets, by name, in the config's order; they send over this session."""
     links = {source.name: source.job_link for source in settings.sources}
-    return {name: _target(name, each, session, links) for name, each in settings.targets.items()}
+    over = settings.delivery.digest_over
+    return {name: _target(name, each, session, links, over) for name, each in settings.targets.items()}
 
 
 def _target(
-    name: str, settings: TargetSettings, session: aiohttp.ClientSession, links: Mapping[str, str]
+    name: str,
+    settings: TargetSettings,
+    session: aiohttp.ClientSession,
+    links: Mapping[str, str],
+    digest_over: int,
 ) -> InspectableTarget:
     tls = tls_context(settings.ca_file)
     if isinstance(settings, SlackSettings):
         from notifier.targets.slack.channel import SlackChannel  # noqa: PLC0415 - slack-sdk costs 6 MB
 
-        return SlackChannel(name, settings, session=session, tls=tls, job_links=links)
+        return SlackChannel(
+            name, settings, session=session, tls=tls, job_links=links, digest_over=digest_over
+        )
     return Webhook(name, settings, session=session, tls=tls)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from notifier import __version__
-from notifier.commands import daemon, look, message, setup
+from notifier.commands import change, daemon, look, message, setup
 from notifier.commands.common import EXIT_FAILED, ConfigOption
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "jobs": look.jobs,
     "deliveries": look.deliveries,
     "demo": daemon.demo,
+    "retry": change.retry,
     "keygen": setup.keygen,
     "schema": setup.schema,
 }

@@ -1,7 +1,5 @@
 """What happened to one job between two polls: pure, everything that decides it is here."""
 
-import hashlib
-import json
 from datetime import datetime
 
 import msgspec
@@ -9,6 +7,7 @@ import msgspec
 from notifier.element import Details, read_details, redact_element
 from notifier.listing import Element
 from notifier.model import Event, JobRecord, Snapshot
+from notifier.outbox import event_id
 from notifier.payload import job_payload
 from notifier.summary import summarize
 
@@ -34,18 +33,20 @@ def diff(
     source_id: str,
     announce: bool,
     now: datetime,
+    forgotten_seq: int = 0,
 ) -> Change | None:
     """Return what is new about a job, or None when the record already says all of it.
 
-    `announce` is false for the jobs of a baseline: they are stored and cause no event.
+    `announce` is false for the jobs of a baseline: they are stored and cause no event. A job without a
+    record may have had one: its events are numbered from above `forgotten_seq`, or ids would come again.
     """
     old = record.snapshot if record is not None else None
-    seq = record.seq if record is not None else 0
+    seq = record.seq if record is not None else forgotten_seq
     redacted = redact_element(element.raw)
     if old is not None and old.status == element.status:
-        if old.element == redacted:
+        if old.element == redacted and old.missing_since is None:
             return None
-        snapshot = msgspec.structs.replace(old, element=redacted)
+        snapshot = msgspec.structs.replace(old, element=redacted, missing_since=None)
         return Change(snapshot=snapshot, seq=seq)
     snapshot = Snapshot(
         status=element.status,
@@ -72,14 +73,6 @@ def diff(
 def event_type(status: str) -> str:
     """Return the type of the event that announces a status."""
     return f"backfill.status_{status}" if status in _RESERVED else f"backfill.{status}"
-
-
-def event_id(
-    source_id: str, job_id: str, *, type_: str, previous_status: str | None, status: str, seq: int
-) -> str:
-    """Return `evt_` and 32 hex digits: the same for the same change, however often it is observed."""
-    parts = json.dumps([source_id, job_id, type_, previous_status, status, seq])
-    return "evt_" + hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
 def _transition(

@@ -5,24 +5,32 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import count
 
 from notifier.duration import spell_duration
-from notifier.lanes import Lane, RetryPolicy, Waiting, judge
-from notifier.model import Delivery, Event, JobKey, JobRecord, SendError, Target, utc_now
-from notifier.outbox import settle
+from notifier.lanes import Batch, Lane, Waiting
+from notifier.model import Delivery, Event, OpenBatch, RecordKey, SendError, Target, utc_now
+from notifier.outbox import batch_id
+from notifier.probe import Probe
+from notifier.retry import Outcome, RetryPolicy, judge
+from notifier.settlement import Settlement, open_batch
 from notifier.state import State
-from notifier.summary import one_line
+from notifier.summary import counted, one_line
 
 _log = logging.getLogger(__name__)
+
+_SPARE = timedelta(seconds=30)
 
 
 class Dispatcher:
     """Works off the lane of one target.
 
-    With `once` each delivery is attempted at most one time, and `run` returns when nothing is due.
+    With `once` each delivery is attempted at most one time (and one more alone, when it was refused
+    together with others), and `run` returns when nothing is due.
+    `died` is called after each commit that made dead letters.
     """
 
     def __init__(
@@ -32,6 +40,7 @@ class Dispatcher:
         state: State,
         retry: RetryPolicy,
         once: bool = False,
+        died: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -42,9 +51,24 @@ class Dispatcher:
         self._state = state
         self._retry = retry
         self._once = once
+        self._died = died
         self._now = now
         self._chance = chance
-        self._lane = Lane(target.concurrency, target.interval.total_seconds())
+        self._lane = Lane(
+            target.concurrency,
+            interval_seconds=target.interval.total_seconds(),
+            grouping=target.grouping,
+            probe=Probe()
+            if once
+            else Probe(
+                first_seconds=retry.first_retry.total_seconds(),
+                longest_seconds=retry.max_retry.total_seconds(),
+            ),
+        )
+        # A target ends its attempts by itself: this is for one that does not.
+        self._limit_seconds = (2 * target.timeout + _SPARE).total_seconds()
+        self._numbers = count()
+        self._under_way: dict[int, str] = {}
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -52,21 +76,33 @@ class Dispatcher:
         """Return how many deliveries are still to be made."""
         return len(self._lane)
 
-    def add(self, key: JobKey, delivery_id: str) -> None:
+    def add(self, key: RecordKey, delivery_id: str) -> None:
         """Queue a new delivery, stored as pending, behind the earlier ones of its job."""
         self._lane.add(Waiting(key, delivery_id, time.monotonic()))
         self._wake.set()
 
-    def resume(self, key: JobKey, delivery: Delivery) -> None:
+    def resume(self, key: RecordKey, delivery: Delivery) -> None:
         """Queue a delivery that an earlier process left; what the target asked that one for still holds."""
-        self._lane.add(Waiting(key, delivery.id, self._clock_time(delivery.next_attempt_at)))
+        self._lane.add(self._waiting(key, delivery))
         self._lane.hold(self._clock_time(delivery.held_until))
         self._wake.set()
 
-    def _clock_time(self, at: datetime | None) -> float:
-        """Return a time in seconds of the monotonic clock; the present for None and for what is over."""
-        wait = timedelta(0) if at is None else max(timedelta(0), at - self._now())
-        return time.monotonic() + wait.total_seconds()
+    def resume_batch(self, members: Sequence[tuple[RecordKey, Delivery]]) -> None:
+        """Queue a batch that an earlier process left, before the later deliveries of its jobs."""
+        self._lane.restore(tuple(self._waiting(key, delivery) for key, delivery in members))
+        for _, delivery in members:
+            self._lane.hold(self._clock_time(delivery.held_until))
+        self._wake.set()
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the target can be sent several events in one attempt."""
+        return self._target.grouping is not None
+
+    def under_way(self) -> Mapping[Hashable, tuple[str, float]]:
+        """Return each attempt under way, with what it is and how many seconds it may take."""
+        longest = self._limit_seconds + _SPARE.total_seconds()
+        return {(self.name, number): (what, longest) for number, what in self._under_way.items()}
 
     def stop(self) -> None:
         """Start no further attempt; `run` returns when those under way have ended."""
@@ -77,8 +113,8 @@ class Dispatcher:
         """Attempt what is due, until stopped. Raises StoreError, in a group, when the state fails."""
         async with asyncio.TaskGroup() as attempts:
             while not self._stopping:
-                for waiting in self._lane.take(time.monotonic()):
-                    attempts.create_task(self._attempt(waiting), name=f"attempt {waiting.delivery_id}")
+                for batch in self._lane.take(time.monotonic()):
+                    attempts.create_task(self._attempt(batch), name=f"attempt for {self.name}")
                 if self._once and self._lane.is_idle(time.monotonic()):
                     return
                 await self._something_to_do()
@@ -93,54 +129,129 @@ class Dispatcher:
             pass
         self._wake.clear()
 
-    async def _attempt(self, waiting: Waiting) -> None:
-        event, delivery = self._find(waiting)
-        what = f"{one_line(event.type, 100)} ({event.id})"
-        started = time.monotonic()
-        error = await self._send(event)
-        ended, now = time.monotonic(), self._now()
-        outcome, tried = judge(delivery, error, policy=self._retry, now=now, chance=self._chance())
-        await self._state.commit(jobs={waiting.job: partial(_settle, delivery=tried)})
-        if outcome == "delivered":
-            _log.info("%s: delivered %s in %.0f ms", self.name, what, (ended - started) * 1000)
-            self._lane.finish(waiting)
-        elif outcome == "dead":
-            self.failures += 1
-            _log.error("%s: gave up %s: %s", self.name, what, tried.last_error)
-            self._lane.finish(waiting)
-        else:
-            self.failures += 1
-            wait = (tried.next_attempt_at or now) - now
-            _log.warning(
-                "%s: attempt %d of %s failed: %s; next in %s",
-                *(self.name, tried.attempts, what, tried.last_error, spell_duration(wait)),
-            )
-            self._lane.retry(waiting, math.inf if self._once else ended + wait.total_seconds())
-        if error is not None and error.retry_after is not None:
-            self._lane.hold(ended + error.retry_after.total_seconds())
-        self._wake.set()
-
-    async def _send(self, event: Event) -> SendError | None:
+    async def _attempt(self, batch: Batch) -> None:
+        found = [self._find(waiting) for waiting in batch.members]
+        what, number = _describe([event for _, event, _ in found]), next(self._numbers)
+        self._under_way[number] = f"an attempt of {what} for {self.name}"
         try:
-            await self._target.send(event)
+            fixed = await self._fix(batch)
+            started = time.monotonic()
+            error = await self._send([event for _, event, _ in found])
+            ended = time.monotonic()
+            self._lane.space(ended)
+            took = timedelta(seconds=ended - started)
+            now = self._now()
+            verdict = partial(
+                judge,
+                error=error,
+                policy=self._retry,
+                now=now,
+                took=took,
+                chance=self._chance(),
+                alone=len(found) == 1,
+            )
+            judged = [(key, event, *verdict(each)) for key, event, each in found]
+            outcome, tried = judged[0][2:]  # what is sent together was always attempted together
+            settlement = Settlement(
+                deliveries=tuple((key, event, each) for key, event, _, each in judged),
+                ended=None if outcome == "retry" else fixed,
+            )
+            await self._state.commit(jobs=settlement.job_updates(), sources=settlement.source_updates())
+        finally:
+            del self._under_way[number]
+        wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
+        self._tell(what, outcome, tried, took=took, wait=wait)
+        self._go_on(batch, outcome, error, wait)
+
+    async def _fix(self, batch: Batch) -> OpenBatch | None:
+        """Return what is stored of an attempt before it is made, where deliveries can be grouped.
+
+        What goes together, or alone, must do so again after a crash: it may have arrived.
+        """
+        if self._target.grouping is None:
+            return None
+        source = batch.members[0].key[0]
+        fixed = OpenBatch(
+            target=self.name, members=tuple((each.key[1], each.delivery_id) for each in batch.members)
+        )
+        record = self._state.records.source(source)
+        if record is None or fixed not in record.batches:
+            await self._state.commit(sources={source: partial(open_batch, batch=fixed)})
+        return fixed
+
+    async def _send(self, events: Sequence[Event]) -> SendError | None:
+        try:
+            async with asyncio.timeout(self._limit_seconds):
+                await self._target.send(events)
         except SendError as error:
             return error
+        except TimeoutError:
+            return SendError("no answer in time", outcome_unknown=True)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the service
             return SendError(f"{type(error).__name__} {_place(error)}", outcome_unknown=True)
         return None
 
-    def _find(self, waiting: Waiting) -> tuple[Event, Delivery]:
-        record = self._state.records.job(waiting.job)
+    def _tell(
+        self, what: str, outcome: Outcome, tried: Delivery, *, took: timedelta, wait: timedelta
+    ) -> None:
+        if outcome == "delivered":
+            _log.info("%s: delivered %s in %.0f ms", self.name, what, took.total_seconds() * 1000)
+        elif outcome == "dead":
+            _log.error("%s: gave up %s: %s", self.name, what, tried.last_error)
+        elif outcome == "split":
+            _log.warning("%s: refused %s: %s; sending one by one", self.name, what, tried.last_error)
+        else:
+            _log.warning(
+                "%s: attempt %d of %s failed: %s; next in %s",
+                *(self.name, tried.attempts, what, tried.last_error, spell_duration(wait)),
+            )
+
+    def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, wait: timedelta) -> None:
+        now = time.monotonic()
+        if error is None:
+            if self._lane.succeeded():
+                _log.info("%s: works again", self.name)
+        else:
+            self.failures += 1
+            if error.retry_after is not None:
+                self._lane.hold(now + error.retry_after.total_seconds())
+            # A refusal is an answer: it says nothing of whether the target works.
+            if error.refused is None and self._lane.failed(batch, now):
+                _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
+        if outcome == "retry":
+            self._lane.retry(batch, math.inf if self._once else now + wait.total_seconds())
+        elif outcome == "split":
+            self._lane.split(batch, now)
+        else:
+            self._lane.finish(batch)
+        if outcome == "dead":
+            self._died()
+        self._wake.set()
+
+    def _waiting(self, key: RecordKey, delivery: Delivery) -> Waiting:
+        # No wait is longer: more is a clock that was set back, or asked for, and that holds the whole lane.
+        longest = time.monotonic() + 1.5 * self._retry.max_retry.total_seconds()
+        due = min(longest, self._clock_time(delivery.next_attempt_at))
+        return Waiting(key, delivery.id, due, fresh=delivery.attempts == 0, replay=delivery.replay)
+
+    def _clock_time(self, at: datetime | None) -> float:
+        """Return a time in seconds of the monotonic clock; the present for None and for what is over."""
+        wait = timedelta(0) if at is None else max(timedelta(0), at - self._now())
+        return time.monotonic() + wait.total_seconds()
+
+    def _find(self, waiting: Waiting) -> tuple[RecordKey, Event, Delivery]:
+        record = self._state.records.outbox(waiting.key)
         if record is None:
-            raise LookupError(f"no record of the job of delivery {waiting.delivery_id}")
+            raise LookupError(f"no record of delivery {waiting.delivery_id}")
         delivery = next(d for d in record.deliveries if d.id == waiting.delivery_id)
-        return next(e for e in record.events if e.id == delivery.event_id), delivery
+        return waiting.key, next(e for e in record.events if e.id == delivery.event_id), delivery
 
 
-def _settle(record: JobRecord | None, *, delivery: Delivery) -> JobRecord:
-    if record is None:
-        raise LookupError(f"no record of the job of delivery {delivery.id}")
-    return settle(record, delivery)
+def _describe(events: Sequence[Event]) -> str:
+    id_ = batch_id([event.id for event in events])
+    if len(events) == 1:
+        return f"{one_line(events[0].type, 100)} ({id_})"
+    return f"{counted(len(events), 'event')} together ({id_})"
 
 
 def _place(error: BaseException) -> str:

@@ -1,24 +1,44 @@
-"""A target's lane: what may be attempted now, in which order, and when to try again. Pure."""
+"""A target's lane: what may be attempted now, in which order, and what goes together. Pure."""
 
 import heapq
 import math
 from collections import deque
-from datetime import datetime, timedelta
 from itertools import count
-from typing import Literal
 
 import msgspec
 
-from notifier.model import Delivery, JobKey, SendError
+from notifier.model import Grouping, RecordKey
+from notifier.probe import Probe
+
+_Queue = tuple[RecordKey, str]
+"""Of a job, or of the events of a source that are about none; a replay has one of its own."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
     """A pending delivery in a lane."""
 
-    job: JobKey
+    key: RecordKey
+    """Of the record that holds it."""
     delivery_id: str
     due: float
     """Not before this, in seconds of the monotonic clock."""
+    fresh: bool = True
+    """Never attempted: it may still be grouped with others."""
+    replay: bool = False
+    """It waits for no other delivery, and no other waits for it."""
+
+    @property
+    def queue(self) -> _Queue:
+        """What it stands in line with."""
+        return self.key, self.delivery_id if self.replay else ""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Deliveries that are attempted together, always the same ones: most often a single one."""
+
+    members: tuple[Waiting, ...]
+    probing: bool = False
+    """Whether this attempt finds out if the target works again."""
 
 
 class Lane:
@@ -26,117 +46,189 @@ class Lane:
 
     Of one job only the oldest delivery is ever attempted, and only once at a time;
     up to `concurrency` different jobs are attempted side by side, the longest due first,
-    and no attempt starts sooner than `interval_seconds` after the one before.
+    and no attempt starts sooner than `interval_seconds` after the one before has started and has ended.
+
+    With a grouping, deliveries of one source that were never attempted go together as a batch when
+    more than `grouping.over` of any source wait, several of one job in their order.
+
+    While the target is probed, retries take turns with what was never attempted: a few messages that a
+    receiver always fails at must not keep the others from showing that it works. With a grouping retries
+    go first: what was never attempted can still be grouped.
     """
 
-    def __init__(self, concurrency: int, interval_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        *,
+        interval_seconds: float = 0.0,
+        grouping: Grouping | None = None,
+        probe: Probe | None = None,
+    ) -> None:
         self._concurrency = concurrency
         self._interval = interval_seconds
+        self._grouping = grouping
+        self._probe = probe or Probe()
         self._spaced_until = -math.inf
         self._held_until = -math.inf
-        self._queues: dict[JobKey, deque[Waiting]] = {}
-        self._heads: list[tuple[float, int, JobKey]] = []
         self._order = count()
-        self._under_way: set[JobKey] = set()
+        self._size = 0
+        self._under_way = 0
+        self._retried = False
+        self._queues: dict[_Queue, deque[tuple[int, Waiting]]] = {}
+        """What no batch has taken yet."""
+        self._taken: set[_Queue] = set()
+        """Those whose oldest delivery is in a batch: under way, or to be tried again."""
+        self._heads: list[tuple[float, int, _Queue]] = []
+        """The first of each queue that is not taken; what is stale is passed over."""
+        self._again: list[tuple[float, int, Batch]] = []
 
     def __len__(self) -> int:
         """Return how many deliveries wait or are under way."""
-        return sum(map(len, self._queues.values()))
+        return self._size
+
+    @property
+    def probing(self) -> bool:
+        """Whether the target failed repeatedly and has not worked since."""
+        return self._probe.active
 
     def add(self, waiting: Waiting) -> None:
         """Queue a delivery behind the earlier ones of its job."""
-        queue = self._queues.setdefault(waiting.job, deque())
-        queue.append(waiting)
-        if len(queue) == 1:
-            self._offer(waiting)
+        self._size += 1
+        if not waiting.fresh and waiting.queue not in self._queues and waiting.queue not in self._taken:
+            self._taken.add(waiting.queue)
+            self._push(Batch((waiting,)), waiting.due)
+            return
+        queue = self._queues.setdefault(waiting.queue, deque())
+        queue.append((next(self._order), waiting))
+        if len(queue) == 1 and waiting.queue not in self._taken:
+            self._offer(waiting.queue)
 
-    def take(self, now: float) -> list[Waiting]:
-        """Return what is to be attempted now; each must come back by `finish` or `retry`."""
+    def restore(self, members: tuple[Waiting, ...]) -> None:
+        """Queue a batch that was attempted before, before its jobs' later deliveries are added."""
+        self._size += len(members)
+        self._taken.update(member.queue for member in members)
+        self._push(Batch(members), max(member.due for member in members))
+
+    def take(self, now: float) -> list[Batch]:
+        """Return what is to be attempted now; each must come back by `finish`, `retry` or `split`."""
         taken = []
         while (due := self.next_due()) is not None and due <= now:
-            if self._interval:
-                self._spaced_until = now + self._interval
-            _, _, job = heapq.heappop(self._heads)
-            self._under_way.add(job)
-            taken.append(self._queues[job][0])
+            self._under_way += 1
+            self.space(now)
+            taken.append(Batch(self._next(now), self._probe.active))
         return taken
 
-    def finish(self, waiting: Waiting) -> None:
-        """Take a delivery out: it was delivered, or given up; the job's next one may go."""
-        self._under_way.remove(waiting.job)
-        queue = self._queues[waiting.job]
-        queue.popleft()
-        if queue:
-            self._offer(queue[0])
-        else:
-            del self._queues[waiting.job]
+    def space(self, now: float) -> None:
+        """Start nothing for the interval from now on: an attempt has just been under way."""
+        if self._interval:
+            self._spaced_until = max(self._spaced_until, now + self._interval)
 
-    def retry(self, waiting: Waiting, due: float) -> None:
-        """Have a delivery attempted again, not before `due`; the job's later ones wait behind it."""
-        self._under_way.remove(waiting.job)
-        self._queues[waiting.job][0] = again = Waiting(waiting.job, waiting.delivery_id, due)
-        self._offer(again)
+    def finish(self, batch: Batch) -> None:
+        """Take a batch out: it was delivered, or given up; the jobs' next ones may go."""
+        self._size -= len(batch.members)
+        self._release(batch)
+
+    def retry(self, batch: Batch, due: float) -> None:
+        """Have a batch attempted again, not before `due`; the jobs' later ones wait behind it."""
+        self._under_way -= 1
+        self._push(Batch(batch.members), due)
+
+    def split(self, batch: Batch, due: float) -> None:
+        """Have the members of a batch attempted one by one, not before `due`."""
+        alone = [
+            (next(self._order), Waiting(each.key, each.delivery_id, due, fresh=False, replay=each.replay))
+            for each in batch.members
+        ]
+        for entry in reversed(alone):
+            self._queues.setdefault(entry[1].queue, deque()).appendleft(entry)
+        self._release(batch)
 
     def next_due(self) -> float | None:
         """Return when `take` may next return something without anything coming back before; None is never."""
-        if not self._heads or len(self._under_way) >= self._concurrency:
+        due = self._earliest()
+        if due is None or self._under_way >= (1 if self._probe.active else self._concurrency):
             return None
-        return max(self._heads[0][0], self._spaced_until, self._held_until)
+        return max(due, self._spaced_until, self._held_until, self._probe.next_at)
 
     def hold(self, until: float) -> None:
         """Start nothing before this: the target asked to be left alone."""
         self._held_until = max(self._held_until, until)
 
+    def succeeded(self) -> bool:
+        """Note that the target took something; return whether that ended the probing."""
+        return self._probe.succeeded()
+
+    def failed(self, batch: Batch, now: float) -> bool:
+        """Note that the target failed; return whether the probing begins now."""
+        return self._probe.failed(now, probing=batch.probing)
+
     def is_idle(self, now: float) -> bool:
         """Return whether nothing is under way and nothing is due, but for what only the interval delays."""
-        return not self._under_way and (not self._heads or max(self._heads[0][0], self._held_until) > now)
+        due = self._earliest()
+        return not self._under_way and (due is None or max(due, self._held_until) > now)
 
-    def _offer(self, waiting: Waiting) -> None:
-        heapq.heappush(self._heads, (waiting.due, next(self._order), waiting.job))
+    def _earliest(self) -> float | None:
+        while self._heads and not self._is_current(*self._heads[0][1:]):
+            heapq.heappop(self._heads)
+        return min((heap[0][0] for heap in (self._heads, self._again) if heap), default=None)
 
+    def _is_current(self, order: int, name: _Queue) -> bool:
+        return name not in self._taken and name in self._queues and self._queues[name][0][0] == order
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a failed delivery is tried again (contract, section 4.4)."""
+    def _next(self, now: float) -> tuple[Waiting, ...]:
+        if self._is_turn_of_retry(now):
+            return heapq.heappop(self._again)[2].members
+        _, _, name = self._heads[0]  # it may be left out of its batch; what is taken is passed over later
+        members = self._group(name, now) or (self._queues[name][0][1],)
+        for member in members:
+            queue = self._queues[member.queue]
+            queue.popleft()
+            if not queue:
+                del self._queues[member.queue]
+        self._taken.update(member.queue for member in members)
+        return members
 
-    first_retry: timedelta
-    max_retry: timedelta
-    give_up_after: timedelta
+    def _is_turn_of_retry(self, now: float) -> bool:
+        if not self._again or not self._heads:
+            return bool(self._again)
+        again, head = self._again[0][0], self._heads[0][0]
+        if not self._probe.active:
+            return again <= head
+        if again > now or head > now:
+            return again <= now
+        self._retried = self._grouping is not None or not self._retried
+        return self._retried
 
+    def _group(self, first: _Queue, now: float) -> tuple[Waiting, ...]:
+        """Return what goes together with the head of a queue, in order; nothing when it goes alone."""
+        if self._grouping is None or not self._is_groupable(self._queues[first][0][1], now):
+            return ()
+        waiting: list[tuple[int, Waiting]] = []
+        for name, queue in self._queues.items():
+            if name not in self._taken:
+                for order, each in queue:
+                    if not self._is_groupable(each, now):
+                        break
+                    waiting.append((order, each))
+        if len(waiting) <= self._grouping.over:
+            return ()
+        source = first[0][0]
+        together = sorted(pair for pair in waiting if pair[1].key[0] == source)
+        return tuple(each for _, each in together[: self._grouping.limit])
 
-Outcome = Literal["delivered", "retry", "dead"]
+    def _is_groupable(self, waiting: Waiting, now: float) -> bool:
+        return waiting.fresh and not waiting.replay and waiting.due <= now
 
+    def _release(self, batch: Batch) -> None:
+        self._under_way -= 1
+        for name in {member.queue for member in batch.members}:
+            self._taken.discard(name)
+            if name in self._queues:
+                self._offer(name)
 
-def judge(
-    delivery: Delivery, error: SendError | None, *, policy: RetryPolicy, now: datetime, chance: float
-) -> tuple[Outcome, Delivery]:
-    """Return what an attempt that just ended makes of its delivery.
+    def _offer(self, name: _Queue) -> None:
+        order, first = self._queues[name][0]
+        heapq.heappush(self._heads, (first.due, order, name))
 
-    `chance`, from 0 to 1, is the jitter: 0 is half the nominal wait, 1 is one and a half times it.
-    """
-    first = delivery.first_attempt_at or now
-    tried = msgspec.structs.replace(
-        delivery,
-        attempts=delivery.attempts + 1,
-        first_attempt_at=first,
-        next_attempt_at=None,
-        held_until=None,
-        last_error=None if error is None else error.reason,
-    )
-    if error is None:
-        return "delivered", msgspec.structs.replace(tried, state="delivered", ended_at=now)
-    if error.permanent or now - first - delivery.held >= policy.give_up_after:
-        return "dead", msgspec.structs.replace(tried, state="dead", ended_at=now)
-    wait = backoff(tried.attempts, policy, chance)
-    if error.retry_after is not None:
-        wait = max(wait, error.retry_after)
-        held = delivery.held + error.retry_after
-        tried = msgspec.structs.replace(tried, held_until=now + error.retry_after, held=held)
-    return "retry", msgspec.structs.replace(tried, next_attempt_at=now + wait)
-
-
-def backoff(attempts: int, policy: RetryPolicy, chance: float) -> timedelta:
-    """Return the wait after this many failed attempts: doubling from the first to the longest, jittered."""
-    doublings = min(attempts - 1, 60)
-    enough = policy.max_retry // policy.first_retry + 1  # to reach the longest; more could overflow
-    nominal = min(policy.max_retry, policy.first_retry * min(1 << doublings, enough))
-    return nominal * (0.5 + chance)
+    def _push(self, batch: Batch, due: float) -> None:
+        heapq.heappush(self._again, (due, next(self._order), batch))

@@ -36,7 +36,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """In the order of the reply; of a job that stands in it twice, the last one."""
     rejected: int
     """How many elements had no usable `job_id` or `status`."""
+    rejected_ids: frozenset[str]
+    """The `job_id` of those that had a usable one."""
     organization_ids: frozenset[str]
+
+    @property
+    def proves_absence(self) -> bool:
+        """Whether what is not in it is not listed: an element without a usable `job_id` may be any job."""
+        return self.rejected == len(self.rejected_ids)
 
 
 class ListingError(ValueError):
@@ -58,11 +65,11 @@ def read_listing(body: bytes | bytearray) -> Listing:
     """Return what a reply lists. Raises ListingError when it is not one whole JSON array."""
     elements: dict[str, Element] = {}
     organization_ids: set[str] = set()
-    rejected = 0
+    rejected_ids: list[str | None] = []
     for raw in _split(body):
         head = _read_head(raw)
         if head is None:
-            rejected += 1
+            rejected_ids.append(_read_id(raw))
             continue
         status = "cancelled" if head.status == "canceled" else head.status
         if _is_too_deep(raw):
@@ -72,7 +79,8 @@ def read_listing(body: bytes | bytearray) -> Listing:
             organization_ids.add(head.organization_id)
     return Listing(
         elements=tuple(elements.values()),
-        rejected=rejected,
+        rejected=len(rejected_ids),
+        rejected_ids=frozenset(id_ for id_ in rejected_ids if id_ is not None),
         organization_ids=frozenset(organization_ids),
     )
 
@@ -137,5 +145,12 @@ def _read_head(raw: msgspec.Raw) -> _Head | None:
     try:
         fields = _FIELDS.decode(raw)
         return _Head(_TEXT.decode(fields["job_id"]), _TEXT.decode(fields["status"]))
+    except (msgspec.MsgspecError, KeyError):
+        return None
+
+
+def _read_id(raw: msgspec.Raw) -> str | None:
+    try:
+        return _TEXT.decode(_FIELDS.decode(raw)["job_id"])
     except (msgspec.MsgspecError, KeyError):
         return None

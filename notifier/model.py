@@ -4,9 +4,9 @@ All of them are frozen, all times are aware UTC with millisecond precision. The 
 are also the stored format: a record is written as the JSON of its struct.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol, TypeGuard, get_args
+from typing import Literal, Protocol, TypeGuard, TypeVar, get_args
 
 import msgspec
 
@@ -17,11 +17,13 @@ JOB_TYPES = (*STATUS_TYPES, "backfill.progress", "backfill.stalled", "backfill.r
 OTHER_TYPES = ("source.down", "source.up", "target.down", "target.up", "delivery.dead")
 ALL_TYPES = JOB_TYPES + OTHER_TYPES
 """But for those of statuses that nobody knows yet."""
-TYPES_TO_COME = ALL_TYPES[len(STATUS_TYPES) :]
+TYPES_TO_COME = (*JOB_TYPES[len(STATUS_TYPES) :], *OTHER_TYPES[:-1])
 """Those that routes may name already, and that this version never observes."""
 
 JobKey = tuple[str, str]
 """(source name, job id)."""
+RecordKey = tuple[str, str | None]
+"""That of a job, or (source name, None) for what is stored about the source itself."""
 
 
 def utc_now() -> datetime:
@@ -53,6 +55,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     status_since: datetime
     element: msgspec.Raw
     """The element as received, credentials of its destinations redacted."""
+    missing_since: datetime | None = None
+    """Since when it is missing from every good poll; None while it is listed."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -78,6 +82,21 @@ def is_delivery_state(text: str) -> TypeGuard[DeliveryState]:
     return text in DELIVERY_STATES
 
 
+AttemptOutcome = Literal["delivered", "failed", "unknown", "refused"]
+"""`unknown`: it failed, and the receiver may have taken the message all the same; `refused`: for good."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One try of a delivery."""
+
+    at: datetime
+    outcome: AttemptOutcome
+    duration_ms: int
+    status: int | None = None
+    """Of the HTTP answer to an attempt that failed; None when there was none."""
+    error: str | None = None
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One event for one target."""
 
@@ -87,6 +106,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     state: DeliveryState = "pending"
     created_at: datetime
     attempts: int = 0
+    """Since it was made, or made pending again."""
+    history: tuple[Attempt, ...] = ()
+    """The last attempts, the newest last, those before a replay included."""
     first_attempt_at: datetime | None = None
     next_attempt_at: datetime | None = None
     """Not before this time; None is at once."""
@@ -96,6 +118,33 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     """How long it asked for since the first attempt, in all: that does not count as trying."""
     ended_at: datetime | None = None
     last_error: str | None = None
+    answer: str | None = None
+    """How the receiver's last answer began, unless it was delivered; secrets redacted."""
+    replay: bool = False
+    """A dead letter made pending again: it waits for no other delivery, and no other waits for it."""
+
+
+class OpenBatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a target that groups is about to be sent in one attempt: always the same, until it has ended."""
+
+    target: str
+    members: tuple[tuple[str | None, str], ...]
+    """The job id (None for what is about the source) and the delivery id of each, in their order."""
+
+
+class Deaths(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Deliveries for one target that became dead letters."""
+
+    count: int = 0
+    """How many nobody was told of yet."""
+    delivery_id: str = ""
+    """The last one of them."""
+    reason: str = ""
+    """Why that one was given up."""
+    summary: str = ""
+    """What that one would have told."""
+    told_at: datetime | None = None
+    """When others were last told."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -116,6 +165,20 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Random, made with the record: events of a wiped state never reuse an id."""
     baseline_at: datetime
     organization_id: str | None = None
+    seq: int = 0
+    """How many events were ever observed that are about no job."""
+    forgotten_seq: int = 0
+    """The highest number of an event of any job that was forgotten: one listed again counts on from it."""
+    events: tuple[Event, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    """In the order of their events."""
+    batches: tuple[OpenBatch, ...] = ()
+    deaths: dict[str, Deaths] = {}
+    """By the target that the deliveries were for."""
+
+
+Outbox = TypeVar("Outbox", bound=JobRecord | SourceRecord)
+"""A record with events and their deliveries."""
 
 
 class PollReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,24 +196,29 @@ class PollReport(msgspec.Struct, frozen=True, kw_only=True):
 class SendError(Exception):
     """An attempt failed.
 
-    `permanent`: the message or the endpoint was refused for good, a repeat is pointless.
+    `refused`: this message, or whatever goes to this endpoint, was refused for good: a repeat is pointless.
     `retry_after`: how long the receiver asked to be left alone.
     `outcome_unknown`: the receiver may have taken the message all the same.
+    `status` is that of the HTTP answer, `answer` how its body begins, secrets redacted; None without one.
     """
 
     def __init__(
         self,
         reason: str,
         *,
-        permanent: bool = False,
+        refused: Literal["message", "endpoint"] | None = None,
         retry_after: timedelta | None = None,
         outcome_unknown: bool = False,
+        status: int | None = None,
+        answer: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.permanent = permanent
+        self.refused = refused
         self.retry_after = retry_after
         self.outcome_unknown = outcome_unknown
+        self.status = status
+        self.answer = answer
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +231,15 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """Exactly as it would be sent."""
 
 
+class Grouping(msgspec.Struct, frozen=True, kw_only=True):
+    """When a target is sent several events in one attempt."""
+
+    over: int
+    """More than this many waiting go together."""
+    limit: int
+    """The most that go in one attempt."""
+
+
 class Target(Protocol):
     """Where messages go."""
 
@@ -170,12 +247,18 @@ class Target(Protocol):
     concurrency: int
     """How many attempts may be under way side by side."""
     interval: timedelta
-    """The least time from the start of one attempt to that of the next."""
+    """The least time from the end of one attempt to the start of the next."""
+    timeout: timedelta
+    """How long one request of an attempt may take."""
 
-    async def send(self, event: Event) -> None:
-        """Make one attempt; on return the receiver has acknowledged the event.
+    @property
+    def grouping(self) -> Grouping | None:
+        """When events go together; None for a target that takes one at a time."""
 
-        Raises SendError when it has not.
+    async def send(self, events: Sequence[Event]) -> None:
+        """Make one attempt; on return the receiver has acknowledged all of the events.
+
+        Raises SendError when it has not, or not all of them. Without a grouping there is one event.
         """
 
 

@@ -1,12 +1,13 @@
-"""The stored deliveries of a job: how a record takes in a change, an outcome, a lost target. Pure."""
+"""The stored deliveries of a record: how it takes in a change, an outcome, a lost target, a replay. Pure."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
-from notifier.model import Delivery, Event, JobRecord, Snapshot
+from notifier.model import Delivery, Event, JobRecord, Outbox, Snapshot, SourceRecord
 
 LOST_TARGET = "the target is no longer configured"
 LOST_SOURCE = "the source is no longer configured"
@@ -24,41 +25,65 @@ def absorb(
 
     `targets` has the names of the targets by the event's id.
     """
-    new = tuple(
-        Delivery(
-            id=delivery_id(event.id, target), event_id=event.id, target=target, created_at=event.observed_at
-        )
-        for event in events
-        for target in targets[event.id]
+    observed = JobRecord(
+        snapshot=snapshot,
+        seq=seq,
+        events=() if record is None else record.events,
+        deliveries=() if record is None else record.deliveries,
     )
-    return _without_idle_payloads(
-        JobRecord(
-            snapshot=snapshot,
-            seq=seq,
-            events=(*(record.events if record is not None else ()), *events),
-            deliveries=(*(record.deliveries if record is not None else ()), *new),
-        )
+    return with_events(observed, events=events, targets=targets)
+
+
+def with_events(record: Outbox, *, events: Sequence[Event], targets: Mapping[str, Sequence[str]]) -> Outbox:
+    """Return the record with new events, and a pending delivery for each of their targets."""
+    made = [_delivery(event, target) for event in events for target in targets[event.id]]
+    changed = msgspec.structs.replace(
+        record, events=(*record.events, *events), deliveries=(*record.deliveries, *made)
     )
+    return _without_idle_payloads(changed)
 
 
-def settle(record: JobRecord, delivery: Delivery) -> JobRecord:
-    """Return the record with a delivery replaced by what became of it."""
-    deliveries = tuple(delivery if old.id == delivery.id else old for old in record.deliveries)
-    return _without_idle_payloads(msgspec.structs.replace(record, deliveries=deliveries))
+def settle(record: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
+    """Return the record with deliveries replaced by what became of them."""
+    settled = {delivery.id: delivery for delivery in deliveries}
+    return _with_deliveries(record, lambda delivery: settled.get(delivery.id, delivery))
 
 
-def abandon(record: JobRecord, *, targets: Collection[str], reason: str, now: datetime) -> JobRecord:
+def abandon(record: Outbox, *, targets: Collection[str], reason: str, now: datetime) -> Outbox:
     """Return the record with each pending delivery for a target that is not among these made dead."""
-    deliveries = tuple(
-        msgspec.structs.replace(d, state="dead", ended_at=now, next_attempt_at=None, last_error=reason)
-        if d.state == "pending" and d.target not in targets
-        else d
-        for d in record.deliveries
-    )
-    return msgspec.structs.replace(record, deliveries=deliveries)
+
+    def judged(delivery: Delivery) -> Delivery:
+        if delivery.state != "pending" or delivery.target in targets:
+            return delivery
+        return msgspec.structs.replace(
+            delivery, state="dead", ended_at=now, next_attempt_at=None, last_error=reason
+        )
+
+    return _with_deliveries(record, judged)
 
 
-def pending(record: JobRecord) -> tuple[Delivery, ...]:
+def replay(record: Outbox, ids: Collection[str]) -> Outbox:
+    """Return the record with those of its dead letters that are among these made pending again."""
+
+    def revived(delivery: Delivery) -> Delivery:
+        if delivery.state != "dead" or delivery.id not in ids:
+            return delivery
+        return msgspec.structs.replace(
+            delivery,
+            state="pending",
+            attempts=0,
+            first_attempt_at=None,
+            next_attempt_at=None,
+            held_until=None,
+            held=timedelta(0),
+            ended_at=None,
+            replay=True,
+        )
+
+    return _with_deliveries(record, revived)
+
+
+def pending(record: JobRecord | SourceRecord) -> tuple[Delivery, ...]:
     """Return the deliveries that still have to be made, in the order of their events."""
     return tuple(d for d in record.deliveries if d.state == "pending")
 
@@ -68,7 +93,36 @@ def delivery_id(event_id: str, target: str) -> str:
     return "dlv_" + hashlib.sha256(f"{event_id} {target}".encode()).hexdigest()[:24]
 
 
-def _without_idle_payloads(record: JobRecord) -> JobRecord:
+def event_id(
+    source_id: str, job_id: str | None, *, type_: str, previous_status: str | None, status: str, seq: int
+) -> str:
+    """Return `evt_` and 32 hex digits: the same for the same change, however often it is observed."""
+    parts = json.dumps([source_id, job_id, type_, previous_status, status, seq])
+    return "evt_" + hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def batch_id(event_ids: Sequence[str]) -> str:
+    """Return what a receiver knows events by that are sent together: the same for the same ones.
+
+    Of a single one that is its own id, else `bat_` and 32 hex digits.
+    """
+    if len(event_ids) == 1:
+        return event_ids[0]
+    return "bat_" + hashlib.sha256(" ".join(event_ids).encode()).hexdigest()[:32]
+
+
+def _delivery(event: Event, target: str) -> Delivery:
+    return Delivery(
+        id=delivery_id(event.id, target), event_id=event.id, target=target, created_at=event.observed_at
+    )
+
+
+def _with_deliveries(record: Outbox, change: Callable[[Delivery], Delivery]) -> Outbox:
+    deliveries = tuple(map(change, record.deliveries))
+    return _without_idle_payloads(msgspec.structs.replace(record, deliveries=deliveries))
+
+
+def _without_idle_payloads(record: Outbox) -> Outbox:
     """Drop the payloads that no delivery can need again; a dead letter can be replayed and needs its."""
     needed = {d.event_id for d in record.deliveries if d.state != "delivered"}
     if all(e.payload is msgspec.UNSET or e.id in needed for e in record.events):

@@ -8,8 +8,6 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from notifier.model import JobKey
-
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 2500
 
@@ -17,6 +15,7 @@ PageKey = tuple[str, str]
 """What a list is ordered by; no two entries have the same."""
 
 _Item = TypeVar("_Item")
+_Key = TypeVar("_Key")
 
 
 class Page(msgspec.Struct, Generic[_Item], frozen=True):
@@ -31,10 +30,10 @@ class BadCursorError(ValueError):
 
 
 def make_page(
-    found: Iterable[tuple[PageKey, JobKey, Any]],
+    found: Iterable[tuple[PageKey, _Key, Any]],
     limit: int,
     cursor: str | None,
-    item: Callable[[JobKey, Any], _Item],
+    item: Callable[[_Key, Any], _Item],
 ) -> Page[_Item]:
     """Return the entries with the largest keys, below the cursor's, as `item` makes them.
 

@@ -1,14 +1,25 @@
 """The flow: what the watchers observe is committed, what is committed the dispatchers deliver."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+import msgspec
+
 from notifier.dispatcher import Dispatcher
-from notifier.model import Event, JobKey, JobRecord, utc_now
+from notifier.model import (
+    Delivery,
+    Event,
+    JobKey,
+    OpenBatch,
+    Outbox,
+    RecordKey,
+    SourceRecord,
+    utc_now,
+)
 from notifier.outbox import LOST_SOURCE, LOST_TARGET, abandon, delivery_id, pending
-from notifier.state import State
+from notifier.state import JobUpdate, SourceUpdate, State
 from notifier.summary import counted
 
 _log = logging.getLogger(__name__)
@@ -27,39 +38,102 @@ class Pipeline:
         self._dispatchers = dispatchers
         self._now = now
 
-    def pass_on(self, key: JobKey, event: Event, targets: Sequence[str]) -> None:
+    def pass_on(self, key: RecordKey, event: Event, targets: Sequence[str]) -> None:
         """Queue the deliveries of an event that was just committed."""
         for target in targets:
             self._dispatchers[target].add(key, delivery_id(event.id, target))
+
+    def resume_one(self, key: RecordKey, delivery: Delivery) -> None:
+        """Queue a delivery that was just made pending again."""
+        self._dispatchers[delivery.target].resume(key, delivery)
 
     async def resume(self, sources: Collection[str]) -> None:
         """Queue what the stored outbox still owes.
 
         What it owes to a target, or for a source, that is no longer configured becomes dead.
         """
-        lost: dict[JobKey, Callable[[JobRecord | None], JobRecord]] = {}
-        for key, record in self._state.records.jobs():
-            targets = self._dispatchers if key[0] in sources else ()
-            for delivery in pending(record):
-                if delivery.target in targets:
-                    self._dispatchers[delivery.target].resume(key, delivery)
-                else:
-                    lost[key] = partial(
-                        _abandon,
-                        targets=tuple(targets),
-                        reason=LOST_TARGET if key[0] in sources else LOST_SOURCE,
-                        now=self._now(),
-                    )
-        if lost:
-            await self._state.commit(jobs=lost)
-            what = counted(len(lost), "job")
-            _log.warning("gave up deliveries of %s: their source or target is no longer configured", what)
+        await self._give_up_lost(sources)
+        batched: set[str] = set()
+        for source, record in self._state.records.sources().items():
+            for batch in record.batches:
+                batched.update(self._resume_batch(source, batch))
+        for key, delivery in self._owed():
+            if delivery.id not in batched:
+                self._dispatchers[delivery.target].resume(key, delivery)
         if waiting := sum(map(len, self._dispatchers.values())):
             what = counted(waiting, "delivery", "deliveries")
             _log.info("%s from before still to be made", what)
 
+    def _resume_batch(self, source: str, batch: OpenBatch) -> Iterator[str]:
+        members = [((source, job_id), self._delivery((source, job_id), id_)) for job_id, id_ in batch.members]
+        self._dispatchers[batch.target].resume_batch(members)
+        return (delivery.id for _, delivery in members)
 
-def _abandon(record: JobRecord | None, *, targets: Sequence[str], reason: str, now: datetime) -> JobRecord:
+    def _delivery(self, key: RecordKey, id_: str) -> Delivery:
+        record = self._state.records.outbox(key)
+        if record is None:
+            raise LookupError(f"no record of delivery {id_}")
+        return next(delivery for delivery in record.deliveries if delivery.id == id_)
+
+    def _owed(self) -> list[tuple[RecordKey, Delivery]]:
+        """Return what is pending, the oldest first, that of each record in its order."""
+        owed: list[tuple[datetime, RecordKey, Delivery]] = []
+        for key, record in self._state.records.outboxes():
+            latest = datetime.min.replace(tzinfo=self._now().tzinfo)
+            for delivery in pending(record):
+                latest = max(latest, delivery.created_at)  # a clock that was set back changes no order
+                owed.append((latest, key, delivery))
+        owed.sort(key=lambda each: each[0])
+        return [(key, delivery) for _, key, delivery in owed]
+
+    async def _give_up_lost(self, sources: Collection[str]) -> None:
+        now = self._now()
+        jobs: dict[JobKey, JobUpdate] = {}
+        own: dict[str, SourceUpdate] = {}
+        numbers: list[int] = []
+        for key, record in self._state.records.outboxes():
+            source, job_id = key
+            known = self._dispatchers if source in sources else ()
+            numbers.append(sum(delivery.target not in known for delivery in pending(record)))
+            if not numbers[-1]:
+                continue
+            lost = partial(
+                _abandon,
+                targets=tuple(known),
+                reason=LOST_TARGET if source in sources else LOST_SOURCE,
+                now=now,
+            )
+            if job_id is None:
+                own[source] = lost
+            else:
+                jobs[source, job_id] = lost
+        for source, record in self._state.records.sources().items():
+            if lost_batches := [
+                each for each in record.batches if not self._can_resume(source, each, sources)
+            ]:
+                own[source] = partial(_without, batches=lost_batches, first=own.get(source))
+        if jobs or own:
+            await self._state.commit(jobs=jobs, sources=own)
+        if given_up := sum(numbers):
+            what = counted(given_up, "delivery", "deliveries")
+            _log.warning("gave up %s: the source or target is no longer configured", what)
+
+    def _can_resume(self, source: str, batch: OpenBatch, sources: Collection[str]) -> bool:
+        dispatcher = self._dispatchers.get(batch.target)
+        return source in sources and dispatcher is not None and dispatcher.takes_batches
+
+
+def _abandon(record: Outbox | None, *, targets: Sequence[str], reason: str, now: datetime) -> Outbox:
     if record is None:
         raise LookupError("no record to give up deliveries of")
     return abandon(record, targets=targets, reason=reason, now=now)
+
+
+def _without(
+    record: SourceRecord | None, *, batches: Collection[OpenBatch], first: SourceUpdate | None
+) -> SourceRecord:
+    changed = record if first is None else first(record)
+    if changed is None:
+        raise LookupError("no record to take batches from")
+    left = tuple(batch for batch in changed.batches if batch not in batches)
+    return msgspec.structs.replace(changed, batches=left)

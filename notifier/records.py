@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from urllib.parse import quote, unquote
 
 import msgspec
 
-from notifier.model import JobKey, JobRecord, SourceRecord, StoreError
+from notifier.model import JobKey, JobRecord, RecordKey, SourceRecord, StoreError
 
 _JOB = msgspec.json.Decoder(JobRecord)
 _SOURCE = msgspec.json.Decoder(SourceRecord)
@@ -39,11 +40,14 @@ class Records:
                     "changed. Restore it from a backup; or, to start anew with a baseline, move it away"
                 ) from error
 
-    def put(self, sources: Mapping[str, SourceRecord], jobs: Mapping[JobKey, bytes]) -> None:
-        """Replace records; those of jobs by their documents."""
+    def put(self, sources: Mapping[str, SourceRecord], jobs: Mapping[JobKey, bytes | None]) -> None:
+        """Replace records; those of jobs by their documents, None for one that is no more."""
         self._sources.update(sources)
         for (source, job_id), document in jobs.items():
-            self._jobs[source][job_id] = document
+            if document is None:
+                self._jobs[source].pop(job_id, None)
+            else:
+                self._jobs[source][job_id] = document
 
     def source(self, name: str) -> SourceRecord | None:
         """Return what is known about a source."""
@@ -58,6 +62,21 @@ class Records:
         source, job_id = key
         document = self._jobs[source].get(job_id)
         return None if document is None else decode_job(document)
+
+    def outbox(self, key: RecordKey) -> JobRecord | SourceRecord | None:
+        """Return what is known about a job, or with None for its id about a source."""
+        source, job_id = key
+        return self.source(source) if job_id is None else self.job((source, job_id))
+
+    def outboxes(self) -> Iterator[tuple[RecordKey, JobRecord | SourceRecord]]:
+        """Yield all records that hold deliveries, as they are now: those of sources, then those of jobs."""
+        for source, record in list(self._sources.items()):
+            yield (source, None), record
+        yield from self.jobs()
+
+    def job_ids(self, source: str) -> AbstractSet[str]:
+        """Return the ids of a source's jobs; they change with the records."""
+        return self._jobs[source].keys()
 
     def jobs(self) -> Iterator[tuple[JobKey, JobRecord]]:
         """Yield all jobs, as they are now, with what is known about them."""

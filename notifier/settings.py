@@ -32,7 +32,7 @@ class DeliverySettings(Section):
     """The longest wait between two attempts."""
     down_after: Annotated[PositiveDuration, later(timedelta(minutes=5))] = timedelta(minutes=5)
     """How long a target may fail before it counts as down."""
-    digest_over: Annotated[int, later(10)] = 10
+    digest_over: Annotated[int, Field(ge=1)] = 10
     """More than this many messages that wait for one Slack channel become one digest."""
 
 
@@ -58,8 +58,8 @@ class StoreSettings(Section):
         WithJsonSchema({"type": "string", "title": "URL", "pattern": r"^sqlite:///."}),
     ] = DEFAULT_STORE
     """The state file: "sqlite:///x" is relative to the working directory, "sqlite:////x" is absolute."""
-    keep: Annotated[PositiveDuration, later(timedelta(days=30))] = timedelta(days=30)
-    """How long jobs that are no longer listed, and deliveries that are done, are kept."""
+    keep: PositiveDuration = timedelta(days=30)
+    """How long jobs that are no longer listed, events, delivered deliveries and dead letters are kept."""
 
     @property
     def path(self) -> Path:

@@ -1,7 +1,7 @@
 """What is known about every source and job: read from memory, written to the store first."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,10 +12,13 @@ from notifier.model import JobKey, JobRecord, SourceRecord, Store, utc_now
 from notifier.records import Records, decode_job, job_key, source_key
 from notifier.turn import Turn
 
-JobUpdate = Callable[[JobRecord | None], JobRecord]
+JobUpdate = Callable[[JobRecord | None], JobRecord | None]
+"""Returns what becomes of a job's record: None removes it."""
 SourceUpdate = Callable[[SourceRecord | None], SourceRecord]
 
 _Result = TypeVar("_Result")
+
+_LONGEST_COMMIT_SECONDS = 90.0  # a store gives up before that by itself
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,6 +42,8 @@ class State:
         self._requests: list[_Request] = []
         self._asked = asyncio.Event()
         self._broken: Exception | None = None
+        self._commits = 0
+        self._committing = False
 
     async def __aenter__(self) -> Self:
         """Open and load the store. Raises StoreError when it cannot be used."""
@@ -67,6 +72,12 @@ class State:
             await asyncio.gather(self._committer, return_exceptions=True)
             await self._in_thread(self._store.close)
             self._thread.shutdown()
+
+    def under_way(self) -> Mapping[Hashable, tuple[str, float]]:
+        """Return the commit under way, with what it is and how many seconds it may take."""
+        if not self._committing:
+            return {}
+        return {("commit", self._commits): ("a commit to the state", _LONGEST_COMMIT_SECONDS)}
 
     async def commit(
         self,
@@ -108,19 +119,22 @@ class State:
 
     async def _commit_batch(self, batch: list[_Request]) -> None:
         sources: dict[str, SourceRecord] = {}
-        jobs: dict[JobKey, bytes] = {}
+        jobs: dict[JobKey, bytes | None] = {}
         turn = Turn()
         for request in batch:
             for name, update_source in request.sources.items():
                 sources[name] = update_source(sources.get(name) or self.records.source(name))
             for key, update_job in request.jobs.items():
                 await turn.pass_on()
-                old = decode_job(jobs[key]) if key in jobs else self.records.job(key)
-                jobs[key] = _encode(update_job(old))
+                new = update_job(self.records.job(key) if key not in jobs else _decode(jobs[key]))
+                jobs[key] = None if new is None else _encode(new)
         documents: dict[str, bytes | None] = {job_key(key): document for key, document in jobs.items()}
         documents.update({source_key(name): _encode(record) for name, record in sources.items()})
         if documents:
+            self._commits += 1
+            self._committing = True
             await self._in_thread(lambda: self._store.commit(documents))
+            self._committing = False
         self.records.put(sources, jobs)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
@@ -131,3 +145,7 @@ class State:
         # A disk that cannot be written must be noticed before anything is sent, or each
         # restart would repeat what the last one sent and could not record.
         self._store.commit({"start": _encode({"at": utc_now()})})
+
+
+def _decode(document: bytes | None) -> JobRecord | None:
+    return None if document is None else decode_job(document)

@@ -21,7 +21,10 @@ USER_AGENT = f"backfill-notifier/{__version__}"
 
 _LONGEST_RETRY_AFTER = timedelta(days=365)
 _SHOWN = 200
+_EXCERPT_BYTES = 500
 _SHORTEST_SECRET = 8
+_SHORTEST_BEGINNING = 12
+_REDACTED = "REDACTED"
 
 
 class TooLargeError(Exception):
@@ -115,11 +118,32 @@ def was_sent(error: BaseException) -> bool:
 
 def shown(text: bytes | str, secrets: Iterable[str]) -> str:
     """Return foreign text fit for a log: one line, 200 characters, known secrets redacted."""
+    return one_line(_redacted(text, secrets), _SHOWN)
+
+
+def excerpt(text: bytes | str, secrets: Iterable[str]) -> str:
+    """Return how foreign text begins: 500 bytes of UTF-8 at most, known secrets redacted."""
+    start = _redacted(text, secrets).encode(errors="replace")[:_EXCERPT_BYTES]
+    return start.decode(errors="ignore")
+
+
+def _redacted(text: bytes | str, secrets: Iterable[str]) -> str:
     words = text.decode(errors="replace") if isinstance(text, bytes) else text
+    known = set(filter(None, secrets))
+    known.update(secret.replace("/", "\\/") for secret in list(known))  # as some write it in JSON
     # The longest first: a shorter one inside of it would leave its rest.
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        words = words.replace(secret, "REDACTED")
-    return one_line(words, _SHOWN)
+    for secret in sorted(known, key=len, reverse=True):
+        words = words.replace(secret, _REDACTED)
+    return _without_cut_secret(words, known)
+
+
+def _without_cut_secret(words: str, secrets: Iterable[str]) -> str:
+    """Return the text without the beginning of a secret at its end, where it was cut."""
+    for secret in secrets:
+        for length in range(len(secret) - 1, _SHORTEST_BEGINNING - 1, -1):
+            if words.endswith(secret[:length]):
+                return words[:-length] + _REDACTED
+    return words
 
 
 def url_secrets(url: str) -> list[str]:

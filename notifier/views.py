@@ -8,7 +8,17 @@ from types import MappingProxyType
 import msgspec
 
 from notifier.element import read_details
-from notifier.model import Delivery, DeliveryState, JobKey, JobRecord, PollReport, is_active
+from notifier.model import (
+    Attempt,
+    Delivery,
+    DeliveryState,
+    JobKey,
+    JobRecord,
+    PollReport,
+    RecordKey,
+    SourceRecord,
+    is_active,
+)
 from notifier.outbox import pending
 from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_page
 from notifier.payload import Progress, progress_of
@@ -31,7 +41,7 @@ class JobItem(msgspec.Struct, frozen=True, kw_only=True):
     status_since: datetime
     """When this status was first seen."""
     events: int
-    """How many events were ever observed."""
+    """How many events of it are kept."""
     pending: int
     """How many deliveries are still to be made."""
     dead: int
@@ -46,7 +56,8 @@ class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     type: str
     source: str
-    job_id: str
+    job_id: str | None
+    """None for an event that is about no job."""
     target: str
     state: DeliveryState
     attempts: int
@@ -59,6 +70,12 @@ class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
     """The earlier delivery of the same job to the same target, which goes first."""
     ended_at: datetime | None
     summary: str
+    status: int | None = None
+    """Of the HTTP answer to the last attempt, if it failed; null when there was none."""
+    answer: str | None = None
+    """How that answer began, 500 bytes at most; null once delivered."""
+    history: tuple[Attempt, ...] = ()
+    """The last twenty attempts, the oldest first, those before a replay included."""
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,8 +128,8 @@ def list_deliveries(
 ) -> Page[DeliveryItem]:
     """Return deliveries, those of the newest events first. Raises BadCursorError."""
     found = (
-        ((_sortable(delivery.created_at), f"{'/'.join(key)}/{place:09}"), key, (record, delivery))
-        for key, record in records.jobs()
+        ((_sortable(delivery.created_at), f"{_place(key)}/{place:09}"), key, (record, delivery))
+        for key, record in records.outboxes()
         for place, delivery in enumerate(record.deliveries)
         if state is None or delivery.state == state
     )
@@ -144,7 +161,7 @@ def list_targets(records: Records, names: Collection[str] = ()) -> list[TargetVi
     counts: defaultdict[str, Counter[DeliveryState]] = defaultdict(Counter)
     oldest: dict[str, Delivery] = {}
     last_dead: dict[str, Delivery] = {}
-    for _, record in records.jobs():
+    for _, record in records.outboxes():
         for each in record.deliveries:
             counts[each.target][each.state] += 1
             if each.state == "pending":
@@ -194,16 +211,17 @@ def _job_item(key: JobKey, record: JobRecord) -> JobItem:
         time_completed=details.time_completed,
         first_seen=record.snapshot.first_seen,
         status_since=record.snapshot.status_since,
-        events=record.seq,
+        events=len(record.events),
         pending=states["pending"],
         dead=states["dead"],
         job=record.snapshot.element,
     )
 
 
-def _delivery_item(key: JobKey, record: JobRecord, delivery: Delivery) -> DeliveryItem:
+def _delivery_item(key: RecordKey, record: JobRecord | SourceRecord, delivery: Delivery) -> DeliveryItem:
     event = next(event for event in record.events if event.id == delivery.event_id)
-    first = next((d for d in pending(record) if d.target == delivery.target), delivery)
+    in_order = (each for each in pending(record) if each.target == delivery.target and not each.replay)
+    first = delivery if delivery.replay else next(in_order, delivery)
     return DeliveryItem(
         id=delivery.id,
         event_id=event.id,
@@ -220,12 +238,19 @@ def _delivery_item(key: JobKey, record: JobRecord, delivery: Delivery) -> Delive
         waits_for=first.id if delivery.state == "pending" and first.id != delivery.id else None,
         ended_at=delivery.ended_at,
         summary=event.summary,
+        status=delivery.history[-1].status if delivery.history else None,
+        answer=delivery.answer,
+        history=delivery.history,
     )
 
 
 def _job_key(key: JobKey, record: JobRecord) -> PageKey:
     created = read_details(record.snapshot.element).time_created or record.snapshot.first_seen
     return _sortable(created), "/".join(key)
+
+
+def _place(key: RecordKey) -> str:
+    return key[0] if key[1] is None else f"{key[0]}/job/{key[1]}"
 
 
 def _sortable(time: datetime) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
@@ -14,7 +14,7 @@ from notifier import pace
 from notifier.diff import Change, diff
 from notifier.duration import spell_duration
 from notifier.listing import Listing
-from notifier.model import Event, JobKey, JobRecord, PollReport, SourceRecord, is_active, utc_now
+from notifier.model import Event, JobRecord, PollReport, RecordKey, SourceRecord, is_active, utc_now
 from notifier.outbox import absorb
 from notifier.pace import Pace
 from notifier.route import Subject, subject_of
@@ -24,6 +24,8 @@ from notifier.summary import one_line
 from notifier.turn import Turn
 
 _log = logging.getLogger(__name__)
+
+_PASSED_ON_AT_ONCE = 1000
 
 
 class Watcher:
@@ -40,7 +42,7 @@ class Watcher:
         pace: Pace,
         announce_first: bool,
         route: Callable[[Subject], Sequence[str]],
-        passed_on: Callable[[JobKey, Event, Sequence[str]], None],
+        passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -57,7 +59,15 @@ class Watcher:
         self._known: Fingerprint | None = None
         self._digests: dict[str, int] = {}
         """Of each job's element as last received: one that is the same is not looked into."""
+        self._missing: set[str] = set()
+        """The jobs whose records say that they are not listed."""
         self._active = False
+        self._proves_absence = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the last poll was good and told of every job: what is not listed is not."""
+        return self._proves_absence and not self.report.failures
 
     async def observe(self) -> timedelta:
         """Poll once; on return what changed is durable. Return how long to wait until the next poll.
@@ -84,8 +94,11 @@ class Watcher:
         record = _of_one_organization(stored or SourceRecord(id=uuid4().hex, baseline_at=now), listing)
         announce = stored is not None or self._announce_first
         changes, digests = await self._compare(listing, record.id, announce=announce, now=now)
-        await self._commit(changes, None if record == stored else record)
-        self._remember(digests, listing)
+        missing = dict.fromkeys(await self._newly_missing(listing), now)
+        back = dict.fromkeys(self._missing & listing.rejected_ids)
+        await self._commit(changes, missing | back, None if record == stored else record)
+        self._remember(digests, missing, back)
+        self._proves_absence = listing.proves_absence
         active = sum(is_active(element.status) for element in listing.elements)
         self._active = active > 0
         if listing.rejected:
@@ -106,6 +119,7 @@ class Watcher:
             if self._digests.get(element.job_id) == digest:
                 continue
             digests[element.job_id] = digest
+            source = self._state.records.source(self.name)
             change = diff(
                 self._state.records.job((self.name, element.job_id)),
                 element,
@@ -113,19 +127,43 @@ class Watcher:
                 source_id=source_id,
                 announce=announce,
                 now=now,
+                forgotten_seq=0 if source is None else source.forgotten_seq,
             )
             if change is not None:
                 changes[element.job_id] = change
         return changes, digests
 
-    def _remember(self, digests: Mapping[str, int], listing: Listing) -> None:
-        self._digests.update(digests)
-        if len(self._digests) > len(listing.elements):
-            listed = {element.job_id for element in listing.elements}
-            self._digests = {job_id: digest for job_id, digest in self._digests.items() if job_id in listed}
+    async def _newly_missing(self, listing: Listing) -> list[str]:
+        """Return the jobs that were listed, or may have been, when last looked at, and are not now."""
+        listed = {element.job_id for element in listing.elements}
+        self._missing &= self._state.records.job_ids(self.name) - listed
+        if not listing.proves_absence:
+            return []
+        turn = Turn()
+        found = []
+        for job_id in self._state.records.job_ids(self.name) - listed - self._missing - listing.rejected_ids:
+            await turn.pass_on()
+            record = self._state.records.job((self.name, job_id))
+            if record is not None and record.snapshot.missing_since is None:
+                found.append(job_id)
+            else:
+                self._missing.add(job_id)
+        return found
 
-    async def _commit(self, changes: Mapping[str, Change], record: SourceRecord | None) -> None:
-        if not changes and record is None:
+    def _remember(self, digests: Mapping[str, int], missing: Collection[str], back: Collection[str]) -> None:
+        self._digests.update(digests)
+        self._missing.update(missing)
+        self._missing.difference_update(back)
+        for job_id in missing:
+            self._digests.pop(job_id, None)  # when it is listed again that is news
+
+    async def _commit(
+        self,
+        changes: Mapping[str, Change],
+        missing: Mapping[str, datetime | None],
+        record: SourceRecord | None,
+    ) -> None:
+        if not changes and not missing and record is None:
             return
         turn = Turn()
         targets: dict[str, Sequence[str]] = {}
@@ -135,15 +173,26 @@ class Watcher:
                 targets[event.id] = self._route(subject_of(event, change.details, self.name))
         await self._state.commit(
             jobs={
-                (self.name, job_id): partial(_absorb, change=change, targets=targets)
-                for job_id, change in changes.items()
+                **{
+                    (self.name, job_id): partial(_mark_missing, since=since)
+                    for job_id, since in missing.items()
+                },
+                **{
+                    (self.name, job_id): partial(_absorb, change=change, targets=targets)
+                    for job_id, change in changes.items()
+                },
             },
-            sources={} if record is None else {self.name: lambda _: record},
+            sources={} if record is None else {self.name: partial(_with_organization, known=record)},
         )
-        for job_id, change in changes.items():
+        for change in changes.values():
             await turn.pass_on()
             for event in change.events:
                 _log.info("%s: %s: %s (%s)", self.name, one_line(event.type, 100), event.summary, event.id)
+        # As many as possible in one go: what is passed on together can go together.
+        for number, (job_id, change) in enumerate(changes.items()):
+            if number % _PASSED_ON_AT_ONCE == 0:
+                await turn.pass_on()
+            for event in change.events:
                 self._passed_on((self.name, job_id), event, targets[event.id])
 
     def _fault(self, error: SourceError) -> timedelta:
@@ -181,6 +230,20 @@ def _of_one_organization(record: SourceRecord, listing: Listing) -> SourceRecord
             "Put the right key back, or give the source another name to start anew with a baseline",
         )
     return record
+
+
+def _with_organization(record: SourceRecord | None, *, known: SourceRecord) -> SourceRecord:
+    """Return the newest record, or the first one, with the organisation noted."""
+    if record is None:
+        return known
+    return msgspec.structs.replace(record, organization_id=known.organization_id)
+
+
+def _mark_missing(record: JobRecord | None, *, since: datetime | None) -> JobRecord | None:
+    if record is None:
+        return None
+    snapshot = msgspec.structs.replace(record.snapshot, missing_since=since)
+    return msgspec.structs.replace(record, snapshot=snapshot)
 
 
 def _absorb(record: JobRecord | None, *, change: Change, targets: Mapping[str, Sequence[str]]) -> JobRecord:

@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from tests.servers import ScriptedServer
@@ -31,12 +33,19 @@ url = "sqlite:///{state}"
 
 
 def write_config(
-    directory: Path, api: ScriptedServer, receiver: ScriptedServer, *, poll_every: str = "100ms"
+    directory: Path,
+    api: ScriptedServer,
+    receiver: ScriptedServer,
+    *,
+    poll_every: str = "100ms",
+    state: Path | None = None,
 ) -> Path:
-    """Write a config for these servers, with the state beside it; return its path."""
+    """Write a config for these servers, with the state beside it unless it is elsewhere; return its path."""
     path = directory / "notifier.toml"
     path.write_text(
-        CONFIG.format(api=api.url, receiver=receiver.url, state=directory / "state.db", poll_every=poll_every)
+        CONFIG.format(
+            api=api.url, receiver=receiver.url, state=state or directory / "state.db", poll_every=poll_every
+        )
     )
     return path
 
@@ -44,15 +53,17 @@ def write_config(
 class Daemon:
     """A running daemon; leaving its context kills it if it still runs."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self._config = config
+        self._environment = environment
         self.lines: list[str] = []
 
     async def __aenter__(self) -> Self:
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "notifier", "run", "--config", str(self._config)),
             stderr=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
+            | dict(self._environment),
         )
         self._changed = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
@@ -71,6 +82,12 @@ class Daemon:
                 lambda: any(text in line for line in self.lines) or self._reading.done()
             )
         assert any(text in line for line in self.lines), self.lines
+
+    async def said_more(self) -> None:
+        """Wait until another line has been logged."""
+        before = len(self.lines)
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: len(self.lines) > before or self._reading.done())
 
     async def ends(self, number: signal.Signals | None = None, *, within: float = 20) -> int:
         """Send a signal, if one is given, and return the exit code."""

@@ -10,6 +10,7 @@ import msgspec
 
 from notifier.model import Delivery, DeliveryState, Event, JobKey, JobRecord, Snapshot, SourceRecord
 from notifier.records import Records, job_key, source_key
+from notifier.replays import Order
 from notifier.store.sqlite import SqliteStore
 
 NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
@@ -61,6 +62,10 @@ def record(
 
 def put(records: Records, jobs: Iterable[tuple[JobKey, JobRecord]]) -> None:
     records.put({}, {key: msgspec.json.encode(each) for key, each in jobs})
+
+
+async def nothing_to_retry(_: Order) -> list[str]:
+    return []
 
 
 def of(jobs: dict[str, JobRecord], source: str = "allium") -> Records:

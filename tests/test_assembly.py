@@ -49,7 +49,7 @@ async def test_a_message_s_title_leads_where_its_own_source_says(slack: CheckedS
         target = make_targets(settings, session)["team"]
         for source in ("allium", "two", "three"):
             await target.send(
-                sample_event("backfill.failed", source=source, event_id=f"evt_{source}", now=NOW)
+                [sample_event("backfill.failed", source=source, event_id=f"evt_{source}", now=NOW)]
             )
     titles = [post.message["blocks"][0]["text"]["text"] for post in slack.posts]
     assert "<https://one.example.com/" in titles[0]
@@ -84,6 +84,6 @@ async def test_a_proxy_from_the_environment_is_not_used_for_targets(
     )
     async with open_session() as session:
         for target in make_targets(settings, session).values():
-            await target.send(sample_event("source.up", source="allium", event_id="evt_x", now=NOW))
+            await target.send([sample_event("source.up", source="allium", event_id="evt_x", now=NOW)])
     assert len(receiver.requests) == len(slack.posts) == 1
     assert not api.requests

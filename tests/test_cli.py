@@ -24,7 +24,7 @@ from tests.servers import ScriptedServer, job, served
 
 COMMANDS = [
     *("run", "once", "check", "test", "preview", "explain", "status", "jobs", "deliveries", "demo"),
-    *("keygen", "schema"),
+    *("retry", "keygen", "schema"),
 ]
 GOOD = f"""
 [[sources]]

@@ -15,6 +15,7 @@ SINGLE = "must be a table, written"
 NOT_YET = "not available yet; leave it at its default"
 NO_URL = "must be a URL that starts with http:// or https:// and names a host"
 NO_STORE = "must be sqlite:///relative/path or sqlite:////absolute/path"
+KEEP = 'must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"'
 URLS = 'unknown key; did you mean "url"?'
 NO_DURATION = 'not a duration; write it like "15s", "2m", "1h30m" or "3d"'
 
@@ -439,8 +440,11 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         (TARGET + 'body = "{}"', "targets.ops.body", NOT_YET),
         (TARGET + "batch_max = 10", "targets.ops.batch_max", NOT_YET),
         (SOURCE + '[delivery]\ndown_after = "1m"', "delivery.down_after", NOT_YET),
-        (SOURCE + "[delivery]\ndigest_over = 5", "delivery.digest_over", NOT_YET),
-        (SOURCE + '[store]\nkeep = "1d"', "store.keep", NOT_YET),
+        (
+            SOURCE + "[delivery]\ndigest_over = 0",
+            "delivery.digest_over",
+            "Input should be greater than or equal to 1",
+        ),
         (
             SOURCE + '[store]\nurl = "postgresql://user:1-that-is-secret@db/x"',
             "store.url",
@@ -1014,7 +1018,7 @@ def test_the_state_is_where_it_is_by_default_when_nothing_is_said(tmp_path: Path
         ('[store]\nurl = "${NO}"', {}, [("store.url", "the environment variable NO is not set")]),
         ('[store]\nurl = "x"', {}, [("store.url", f"{NO_STORE}; for that file write sqlite:///x")]),
         ("[store]\nurl = 1", {}, [("store.url", "must be a string in quotes")]),
-        ('[store]\nurls = "x"\nkeep = "1d"', {}, [("store.keep", NOT_YET), ("store.urls", URLS)]),
+        ('[store]\nurls = "x"\nkeep = 1', {}, [("store.keep", KEEP), ("store.urls", URLS)]),
         ("store = 1", {}, [("store", f"{SINGLE} [store] in single brackets")]),
         ("[[store]]", {}, [("store", f"{SINGLE} [store] in single brackets")]),
         ("store = 1", {"NOTIFIER_STATE": "x"}, [("store", f"{SINGLE} [store] in single brackets")]),

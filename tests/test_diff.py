@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.diff import Change, diff, event_id, event_type
+from notifier.diff import Change, diff, event_type
 from notifier.listing import Element, Listing, ListingError, read_listing
 from notifier.model import Event, JobRecord
-from notifier.outbox import absorb
+from notifier.outbox import absorb, event_id
 from tests.servers import job
 
 _NOW = datetime(2026, 1, 31, 10, 30, 0, 123000, tzinfo=UTC)
@@ -154,6 +154,34 @@ def test_a_changed_field_is_stored_and_announces_nothing(fields: dict[str, Any])
     assert change == Change(
         snapshot=msgspec.structs.replace(record.snapshot, element=element.raw), seq=2, events=()
     )
+
+
+def _missing(record: JobRecord) -> JobRecord:
+    snapshot = msgspec.structs.replace(record.snapshot, missing_since=_NOW)
+    return msgspec.structs.replace(record, snapshot=snapshot)
+
+
+@pytest.mark.parametrize("announce", [True, False])
+@pytest.mark.parametrize("fields", [{}, {"chunks_left": 12}])
+def test_a_missing_job_that_is_listed_again_is_missing_no_more_and_announces_nothing(
+    fields: dict[str, Any], announce: bool
+) -> None:
+    record = _record(_element("staging"), _element("transporting"))
+    element = _element("transporting", **fields)
+    change = _diff(_missing(record), element, announce=announce, now=_NOW + timedelta(days=9))
+    assert change == Change(
+        snapshot=msgspec.structs.replace(record.snapshot, element=element.raw), seq=2, events=()
+    )
+    assert _diff(_stored(record, change), element) is None
+
+
+def test_a_missing_job_that_is_listed_again_with_another_status_is_announced_and_missing_no_more() -> None:
+    record = _record(_element("staging"))
+    change = _diff(_missing(record), _element("failed"), now=_NOW + timedelta(days=9))
+    assert change == _diff(record, _element("failed"), now=_NOW + timedelta(days=9))
+    assert change is not None
+    assert (change.snapshot.missing_since, change.snapshot.first_seen) == (None, _NOW)
+    assert [event.previous_status for event in change.events] == ["staging"]
 
 
 def test_an_event_carries_the_payload_of_its_moment() -> None:
@@ -308,3 +336,14 @@ def _nested(depth: int) -> Element:
     nested = b"[" * depth + b"]" * depth
     (element,) = read_listing(b'[{"job_id":"j1","status":"staging","x":%b}]' % nested).elements
     return element
+
+
+def test_a_job_that_was_forgotten_and_is_listed_again_has_events_of_other_ids() -> None:
+    first = diff(None, _element("failed"), source="s", source_id="0", announce=True, now=_NOW)
+    again = diff(
+        None, _element("failed"), source="s", source_id="0", announce=True, now=_NOW, forgotten_seq=1
+    )
+    assert first is not None
+    assert again is not None
+    assert (first.seq, again.seq) == (1, 2)
+    assert first.events[0].id != again.events[0].id

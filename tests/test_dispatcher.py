@@ -1,8 +1,9 @@
 """One target's deliveries, with a target in the test's hands and the state in a real file."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -13,18 +14,20 @@ import msgspec
 import pytest
 
 from notifier.dispatcher import Dispatcher
-from notifier.lanes import RetryPolicy
 from notifier.model import (
     Delivery,
     DeliveryState,
     Event,
+    Grouping,
     JobRecord,
     SendError,
     Snapshot,
+    SourceRecord,
     StoreError,
     utc_now,
 )
-from notifier.outbox import absorb, delivery_id
+from notifier.outbox import absorb, delivery_id, replay
+from notifier.retry import RetryPolicy
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 
@@ -41,15 +44,18 @@ class Hand:
 
     name = "ops"
     concurrency = CONCURRENCY
+    timeout = timedelta(seconds=15)
 
     def __init__(self, interval: timedelta) -> None:
         self.interval = interval
+        self.grouping: Grouping | None = None
         self.sent: list[str] = []
         self.under_way: dict[str, asyncio.Future[None]] = {}
         self.script: list[BaseException | None] | None = None
         self._changed = asyncio.Condition()
 
-    async def send(self, event: Event) -> None:
+    async def send(self, events: Sequence[Event]) -> None:
+        (event,) = events
         self.sent.append(event.id)
         if self.script is not None:
             if self.script and (error := self.script.pop(0)) is not None:
@@ -63,8 +69,12 @@ class Hand:
 
     async def attempts(self, *ids: str) -> None:
         """Wait until exactly these are under way."""
+        await self.until(lambda: set(self.under_way) == set(ids))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, looked at whenever an attempt begins."""
         async with asyncio.timeout(10), self._changed:
-            await self._changed.wait_for(lambda: set(self.under_way) == set(ids))
+            await self._changed.wait_for(condition)
 
     def end(self, id_: str, error: BaseException | None = None) -> None:
         ending = self.under_way.pop(id_)
@@ -80,7 +90,10 @@ class Bench:
     def __init__(self, state: State, hand: Hand, *, once: bool, policy: RetryPolicy) -> None:
         self.state = state
         self.hand = hand
-        self.dispatcher = Dispatcher(hand, state=state, retry=policy, once=once, chance=lambda: 0.5)
+        self.deaths = 0
+        self.dispatcher = Dispatcher(
+            hand, state=state, retry=policy, once=once, died=self._died, chance=lambda: 0.5
+        )
         self._seq: dict[str, int] = {}
 
     async def observe(self, job_id: str, count: int = 1) -> list[str]:
@@ -93,6 +106,18 @@ class Bench:
             self.dispatcher.add(("s", job_id), delivery_id(id_, "ops"))
             ids.append(id_)
         return ids
+
+    async def end_all(self) -> None:
+        """Have all that is under way and all that waits delivered."""
+        self.hand.script = []
+        for id_ in list(self.hand.under_way):
+            self.hand.end(id_)
+        async with asyncio.timeout(10):
+            while len(self.dispatcher):  # noqa: ASYNC110 - outcomes are told to nobody
+                await asyncio.sleep(0.001)
+
+    def _died(self) -> None:
+        self.deaths += 1
 
     def delivery(self, job_id: str, **changes: Any) -> Delivery:
         """Return the stored delivery of a job, changed."""
@@ -131,6 +156,8 @@ async def bench(
     interval: timedelta = timedelta(0),
 ) -> AsyncIterator[Bench]:
     async with State(partial(SqliteStore, tmp_path / "state.db")) as state:
+        source = SourceRecord(id="0" * 32, baseline_at=utc_now())
+        await state.commit(sources={"s": lambda _: source})
         yield Bench(state, Hand(interval), once=once, policy=policy)
 
 
@@ -221,7 +248,7 @@ async def test_a_refusal_for_good_is_passed_over(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, running(b):
         first, second = await b.observe("j", 2)
         await b.hand.attempts(first)
-        b.hand.end(first, SendError("answered 410", permanent=True))
+        b.hand.end(first, SendError("answered 410", refused="message"))
         await b.hand.attempts(second)
         assert b.states("j") == [("dead", 1), ("pending", 0)]
         b.hand.end(second)
@@ -254,6 +281,96 @@ async def test_only_so_many_jobs_are_attempted_side_by_side(tmp_path: Path) -> N
             b.hand.end(id_)
 
 
+async def test_a_target_that_fails_three_times_in_a_row_is_attempted_one_at_a_time_until_it_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with bench(tmp_path) as b, running(b):
+        [probe] = await b.observe("a")
+        for _ in range(3):
+            await b.hand.attempts(probe)
+            b.hand.end(probe, SendError("answered 500", outcome_unknown=True))
+        await b.hand.attempts(probe)
+        assert "ops: failed repeatedly; one attempt at a time until one succeeds" in caplog.text
+        others = [(await b.observe(f"j{number}"))[0] for number in range(3 * CONCURRENCY)]
+        for _ in range(3):
+            [under_way] = b.hand.under_way
+            b.hand.end(under_way, SendError("answered 500", outcome_unknown=True))
+            await b.hand.until(lambda: len(b.hand.under_way) > 0)
+        assert len(b.hand.sent) == 7
+        assert "works again" not in caplog.text
+        [under_way] = b.hand.under_way
+        b.hand.end(under_way)
+        await b.hand.until(lambda: len(b.hand.under_way) == CONCURRENCY)
+        assert "ops: works again" in caplog.text
+        await b.end_all()
+        assert {
+            state for job in ("a", *(f"j{n}" for n in range(len(others)))) for state, _ in b.states(job)
+        } == {"delivered"}
+
+
+async def test_failures_with_a_success_in_between_slow_nothing_down(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        for number in range(6):
+            [id_] = await b.observe(f"j{number}")
+            for error in (SendError("answered 500"), SendError("answered 500"), None):
+                await b.hand.attempts(id_)
+                b.hand.end(id_, error)
+        ids = [(await b.observe(f"k{number}"))[0] for number in range(CONCURRENCY)]
+        await b.hand.attempts(*ids)
+        await b.end_all()
+
+
+async def test_what_is_refused_for_good_says_nothing_of_whether_the_target_works(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        for number in range(6):
+            [id_] = await b.observe(f"j{number}")
+            await b.hand.attempts(id_)
+            b.hand.end(id_, SendError("answered 400", refused="message"))
+        ids = [(await b.observe(f"k{number}"))[0] for number in range(CONCURRENCY)]
+        await b.hand.attempts(*ids)
+        await b.end_all()
+
+
+async def test_each_attempt_is_recorded_with_what_was_answered(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.hand.script = [
+            SendError("answered 500", outcome_unknown=True, status=500, answer="oops"),
+            SendError("no connection"),
+            SendError("answered 410", refused="endpoint", status=410, answer="gone"),
+        ]
+        async with running(b):
+            await b.observe("j")
+            while b.states("j")[0][0] == "pending":  # noqa: ASYNC110 - until its outcome is stored
+                await asyncio.sleep(0.001)
+        delivery = b.delivery("j")
+        assert [(each.outcome, each.status, each.error) for each in delivery.history] == [
+            ("unknown", 500, "answered 500"),
+            ("failed", None, "no connection"),
+            ("refused", 410, "answered 410"),
+        ]
+        assert (delivery.state, delivery.attempts, delivery.answer) == ("dead", 3, "gone")
+        assert delivery.first_attempt_at is not None
+        assert b.deaths == 1
+
+
+async def test_a_replay_waits_for_nobody_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        first, second = await b.observe("j", 2)
+        await b.hand.attempts(first)
+        b.hand.end(first, SendError("answered 400", refused="message"))
+        await b.hand.attempts(second)
+        ids = [b.delivery("j").id]
+        await b.state.commit(jobs={("s", "j"): lambda record: record and replay(record, ids)})
+        b.dispatcher.resume(("s", "j"), b.delivery("j"))
+        await b.hand.attempts(first, second)
+        [third] = await b.observe("j")
+        b.hand.end(second)
+        await b.hand.attempts(first, third)
+        await b.end_all()
+        assert b.states("j") == [("delivered", 1)] * 3
+
+
 async def test_stopping_starts_nothing_more_and_commits_what_was_under_way(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         task = asyncio.create_task(b.dispatcher.run())
@@ -270,7 +387,7 @@ async def test_stopping_starts_nothing_more_and_commits_what_was_under_way(tmp_p
 
 async def test_once_attempts_each_delivery_at_most_one_time(tmp_path: Path) -> None:
     async with bench(tmp_path, once=True) as b:
-        b.hand.script = [SendError("answered 500"), None, SendError("answered 400", permanent=True), None]
+        b.hand.script = [SendError("answered 500"), None, SendError("answered 400", refused="message"), None]
         failing, _ = await b.observe("a", 2)
         [good] = await b.observe("b")
         refused, after = await b.observe("c", 2)

@@ -43,7 +43,9 @@ def test_each_job_is_read_in_the_order_of_the_reply() -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b" \n[ ]\t", bytearray(b"[]"), b"\xef\xbb\xbf[]"])
 def test_an_empty_listing_is_a_good_one(body: bytes | bytearray) -> None:
-    assert read_listing(body) == Listing(elements=(), rejected=0, organization_ids=frozenset())
+    assert read_listing(body) == Listing(
+        elements=(), rejected=0, rejected_ids=frozenset(), organization_ids=frozenset()
+    )
 
 
 @pytest.mark.parametrize(
@@ -296,3 +298,21 @@ def test_whatever_the_reply_it_is_a_listing_or_an_error(body: bytes) -> None:
 
 def _sound(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "�", json.loads(json.dumps(text)))
+
+
+@pytest.mark.parametrize(
+    ("element", "ids"),
+    [
+        ('{"job_id": "b", "status": 1}', {"b"}),
+        ('{"job_id": "b"}', {"b"}),
+        ('{"job_id": 1, "status": "staging"}', set()),
+        ('{"status": "staging"}', set()),
+        ("null", set()),
+        ('["b"]', set()),
+    ],
+)
+def test_only_an_element_without_a_readable_id_may_be_any_job(element: str, ids: set[str]) -> None:
+    listing = read_listing(f'[{{"job_id": "a", "status": "staging"}}, {element}]'.encode())
+    assert listing.rejected == 1
+    assert set(listing.rejected_ids) == ids
+    assert listing.proves_absence == bool(ids)

@@ -26,7 +26,7 @@ from notifier.web.api import make_application
 from notifier.web.socket import served_beside
 from tests.commands import beside, invoke, notifier, on_terminal
 from tests.daemon import Daemon, write_config
-from tests.records import at, delivery, record, write_state
+from tests.records import at, delivery, nothing_to_retry, record, write_state
 from tests.servers import ScriptedServer, job
 
 LOOKS = [["status"], ["jobs"], ["deliveries"], ["deliveries", "--state", "dead"]]
@@ -44,6 +44,7 @@ PROGRESS_KEYS = {"chunks_total", "chunks_done", "percent", "chunks_per_minute", 
 DELIVERY_KEYS = {
     *("id", "event_id", "type", "source", "job_id", "target", "state", "attempts", "last_error"),
     *("created_at", "first_attempt", "next_attempt", "waits_for", "ended_at", "summary"),
+    *("status", "answer", "history"),
 }
 
 
@@ -230,6 +231,7 @@ async def test_how_the_polls_of_a_source_are_going_is_told(
     daemon = Asked(
         records=Records(),
         targets=["idle"],
+        retry=nothing_to_retry,
         polls=lambda: {"allium": polls()},
         state_path=state,
         started_at=ago(days=2, hours=3.5),
@@ -256,7 +258,7 @@ def test_when_a_delivery_is_tried_next_is_told(state: Path) -> None:
     assert re.search(r" ago +0 +after an earlier one +dlv_6", table)
     assert re.search(r" ago +1 +now +dlv_1", table)
     assert re.search(r" ago +1 +in 4m \d+s +dlv_2", table)
-    assert re.search(r" ago +1 +dlv_3", table)
+    assert re.search(r" ago +1 +given up \w+ \w+ ago +dlv_3", table)
 
 
 # ------------------------------------------------------------------- a daemon that answers otherwise
@@ -358,7 +360,9 @@ def test_they_tell_what_is_stored(state: Path) -> None:
     deliveries = invoke("deliveries")
     assert deliveries.exit_code == 0
     third, second, first, count = rows(deliveries.stdout)
-    assert re.fullmatch(r"dead +data +summary of evt_3 +.* ago +0 +answered 410 +dlv_3", third)
+    assert re.fullmatch(
+        r"dead +data +summary of evt_3 +.* ago +0 +given up \w+ \w+ ago +answered 410 +dlv_3", third
+    )
     assert re.fullmatch(r"pending +ops +summary of evt_2 +.* ago +3 +now +answered 503: sorry +dlv_2", second)
     assert re.fullmatch(r"delivered +ops +summary of evt_1 +.* ago +0 +dlv_1", first)
     assert count == "3 deliveries"

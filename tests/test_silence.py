@@ -115,8 +115,11 @@ def test_what_nobody_would_hear_of_is_told(routes: list[dict[str, Any]], lines: 
         (["*", "backfill.*", "*.failed", "backfill.paused"], []),
         (["source.*"], [f'"source.*" {TO_COME}: source.down, source.up']),
         (
-            ["backfill.failed", "Backfill.Stalled", "*.dead"],
-            [f'"Backfill.Stalled" {TO_COME}: backfill.stalled', f'"*.dead" {TO_COME}: delivery.dead'],
+            ["backfill.failed", "Backfill.Stalled", "*.dead", "*.up"],
+            [
+                f'"Backfill.Stalled" {TO_COME}: backfill.stalled',
+                f'"*.up" {TO_COME}: source.up, target.up',
+            ],
         ),
     ],
 )

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from notifier import __version__
-from notifier.model import Event, SendError, utc_now
+from notifier.model import Event, Grouping, SendError, utc_now
+from notifier.outbox import batch_id
 from notifier.sample import sample_event
 from notifier.targets.slack.channel import SlackChannel
 from notifier.targets.slack.settings import SlackSettings
@@ -59,6 +60,7 @@ def channel(
         session=session,
         tls=tls_context(parsed.ca_file),
         job_links={"allium": job_link},
+        digest_over=10,
         now=now,
     )
 
@@ -96,15 +98,24 @@ def event(type_: str = "backfill.completed") -> Event:
 
 async def failed(target: SlackChannel, attempt: Callable[[], Awaitable[Any]] | None = None) -> SendError:
     with pytest.raises(SendError) as caught:
-        await (attempt() if attempt else target.send(event()))
+        await (attempt() if attempt else target.send([event()]))
     assert str(caught.value) == caught.value.reason
-    shown = "".join(traceback.format_exception(caught.value))
+    shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.answer)
     assert not any(secret in shown for secret in SECRETS), shown
+    assert len((caught.value.answer or "").encode()) <= 500
     return caught.value
 
 
+def several(count: int = 12, **fields: Any) -> list[Event]:
+    """Return events of as many jobs; the last one failed."""
+    statuses = ["staging"] * (count - 1) + ["failed"]
+    return [
+        job_event(listed(**(job(f"j{number}", status) | fields))) for number, status in enumerate(statuses)
+    ]
+
+
 def flags(error: SendError) -> tuple[bool, bool]:
-    return error.permanent, error.outcome_unknown
+    return bool(error.refused), error.outcome_unknown
 
 
 # ------------------------------------------------------------------------------------ what is sent
@@ -114,7 +125,7 @@ def flags(error: SendError) -> tuple[bool, bool]:
 async def test_an_event_is_posted_once_with_all_that_a_message_needs(
     slack: CheckedSlack, bot: Build, where: str
 ) -> None:
-    await bot(slack.url, channel=where).send(event())
+    await bot(slack.url, channel=where).send([event()])
     [(method, arguments)] = slack.calls
     assert method == "chat.postMessage"
     assert arguments.keys() == {
@@ -132,7 +143,7 @@ async def test_an_event_is_posted_once_with_all_that_a_message_needs(
 
 async def test_the_request_is_as_slack_wants_it(receiver: ScriptedServer, bot: Build) -> None:
     receiver.answer = {"ok": True}
-    await bot(receiver.url).send(event())
+    await bot(receiver.url).send([event()])
     [(request, _)] = receiver.requests
     assert (request.method, request.path_qs) == ("POST", "/api/chat.postMessage")
     assert request.headers.getall("Authorization") == [f"Bearer {TOKEN}"]
@@ -143,8 +154,8 @@ async def test_the_request_is_as_slack_wants_it(receiver: ScriptedServer, bot: B
 async def test_a_webhook_gets_the_same_message_without_what_only_the_api_knows(
     slack: CheckedSlack, bot: Build, hook: Build
 ) -> None:
-    await hook(slack.url).send(event("backfill.failed"))
-    await bot(slack.url).send(event("backfill.failed"))
+    await hook(slack.url).send([event("backfill.failed")])
+    await bot(slack.url).send([event("backfill.failed")])
     [(path, by_hook), (_, by_bot)] = slack.calls
     assert path == HOOK
     assert by_hook == {k: v for k, v in by_bot.items() if k not in ("channel", "metadata")}
@@ -159,13 +170,13 @@ async def test_an_event_mentions_whom_the_config_says(
     slack: CheckedSlack, either: Build, type_: str, pings: list[str]
 ) -> None:
     mentions = {"backfill.fail*": MENTION, "source.down": "<!here>"}
-    await either(slack.url, mentions=mentions).send(event(type_))
+    await either(slack.url, mentions=mentions).send([event(type_)])
     assert [post.pings for post in slack.posts] == [pings]
 
 
 @pytest.mark.parametrize("type_", ["backfill.completed", "source.down"])
 async def test_the_name_of_a_job_leads_to_it(slack: CheckedSlack, either: Build, type_: str) -> None:
-    await either(slack.url, job_link="https://app.allium.so/beam/{job_id}").send(event(type_))
+    await either(slack.url, job_link="https://app.allium.so/beam/{job_id}").send([event(type_)])
     [post] = slack.posts
     url = "https://app.allium.so/beam/f47ac10b-58cc-4372-a567-0e02b2c3d479"
     assert (f"*<{url}|" in post.message["blocks"][0]["text"]["text"]) == (type_ == "backfill.completed")
@@ -173,7 +184,7 @@ async def test_the_name_of_a_job_leads_to_it(slack: CheckedSlack, either: Build,
 
 async def test_what_a_hostile_job_says_pings_nobody(slack: CheckedSlack, either: Build) -> None:
     fields = {"job_name": "<!channel> <@U123>\n*x*\u202e", "error_message": "```<!here>``` " * 500}
-    await either(slack.url).send(job_event(listed(**(job("j1", "failed") | fields))))
+    await either(slack.url).send([job_event(listed(**(job("j1", "failed") | fields)))])
     assert [post.pings for post in slack.posts] == [[]]
 
 
@@ -182,7 +193,7 @@ async def test_an_answer_that_repeats_a_long_message_is_read_to_its_end(
 ) -> None:
     # Slack's does, with twelve characters for an emoji: a message can come back as 70 kB.
     slack.script = [web.json_response({"message": {"text": "😀" * 20_000}, "ok": True})]
-    await bot(slack.url).send(event())
+    await bot(slack.url).send([event()])
 
 
 async def test_one_message_at_a_time_starts_a_second_apart(slack: CheckedSlack, bot: Build) -> None:
@@ -193,10 +204,140 @@ async def test_one_message_at_a_time_starts_a_second_apart(slack: CheckedSlack, 
 async def test_an_event_without_its_payload_cannot_be_sent(slack: CheckedSlack, either: Build) -> None:
     target = either(slack.url)
     gone = msgspec.structs.replace(event(), payload=msgspec.UNSET)
-    error = await failed(target, lambda: target.send(gone))
+    error = await failed(target, lambda: target.send([gone]))
     assert flags(error) == (True, False)
     with pytest.raises(SendError):
         target.preview(gone)
+    assert slack.calls == []
+
+
+# --------------------------------------------------------------------------------------- digests
+
+
+def test_more_than_so_many_that_wait_go_together(session: aiohttp.ClientSession) -> None:
+    target = channel(session, token=TOKEN, channel="#data-backfills")
+    assert target.grouping == Grouping(over=10, limit=1000)
+
+
+@pytest.mark.parametrize("count", [2, 1000])
+async def test_several_events_are_one_post_that_is_known_by_an_id_of_them_all(
+    slack: CheckedSlack, bot: Build, count: int
+) -> None:
+    events = several(count)
+    target = bot(
+        slack.url,
+        mentions={"backfill.failed": MENTION, "backfill.completed": "<!here>"},
+        job_link="https://app.allium.so/beam/{job_id}",
+    )
+    await target.send(events)
+    [(method, arguments)] = slack.calls
+    assert method == "chat.postMessage"
+    known_by = batch_id([event.id for event in events])
+    assert known_by.startswith("bat_")
+    assert arguments["metadata"] == {
+        "event_type": "backfill_notifier_event",
+        "event_payload": {"event_id": known_by},
+    }
+    assert arguments["channel"] == "#data-backfills"
+    assert arguments["text"].startswith(f"❌ {count:,} events of allium: 1 failed, {count - 1} staging <!")
+    [first, *_] = arguments["attachments"][0]["blocks"]
+    assert f"*<https://app.allium.so/beam/j{count - 1}|Name of j{count - 1}>*" in first["text"]["text"]
+    assert (arguments["unfurl_links"], arguments["unfurl_media"]) == (False, False)
+    [post] = slack.posts
+    assert (post.message, post.pings) == (arguments, ["!subteam^S0123"])
+
+
+async def test_the_same_events_are_the_same_post_whenever_they_are_sent(
+    slack: CheckedSlack, either: Build
+) -> None:
+    for later in (timedelta(0), timedelta(days=2)):
+        await either(slack.url, now=lambda wait=later: NOW + wait).send(several())
+    [first, second] = slack.calls
+    assert first == second
+
+
+async def test_a_webhook_gets_the_same_digest_without_what_only_the_api_knows(
+    slack: CheckedSlack, bot: Build, hook: Build
+) -> None:
+    await hook(slack.url).send(several())
+    await bot(slack.url).send(several())
+    [(_, by_hook), (_, by_bot)] = slack.calls
+    assert by_hook == {k: v for k, v in by_bot.items() if k not in ("channel", "metadata")}
+    assert len(slack.posts) == 2
+
+
+async def test_what_hostile_jobs_say_pings_nobody_in_a_digest(slack: CheckedSlack, either: Build) -> None:
+    fields = {"job_name": "<!channel> <@U123>\n*x*\u202e", "error_message": "```<!here>``` " * 500}
+    await either(slack.url).send(several(60, **fields))
+    assert [post.pings for post in slack.posts] == [[]]
+
+
+@pytest.mark.parametrize("code", ["invalid_blocks", "msg_blocks_too_long", "invalid_attachments"])
+async def test_a_digest_that_is_refused_is_sent_once_more_as_plain_text(
+    slack: CheckedSlack, either: Build, code: str
+) -> None:
+    slack.script = [code]
+    await either(slack.url, mentions={"backfill.failed": MENTION}).send(several(60))
+    [(_, first), (_, second)] = slack.calls
+    assert second.keys() == first.keys() - {"blocks", "attachments"}
+    assert second.get("metadata") == first.get("metadata")
+    assert second["text"].startswith(f"{first['text']}\n❌ *Name of j59* failed after ")
+    assert "\nand 20 more: 20 staging\n" in second["text"]
+    [post] = slack.posts
+    assert (post.message, post.pings) == (second, ["!subteam^S0123"])
+
+
+async def test_a_digest_that_is_refused_for_its_metadata_is_sent_without(
+    slack: CheckedSlack, bot: Build
+) -> None:
+    slack.script = ["invalid_metadata_format"]
+    await bot(slack.url).send(several())
+    assert ["metadata" in arguments for _, arguments in slack.calls] == [True, False]
+    assert len(slack.posts) == 1
+
+
+async def test_a_digest_that_is_refused_as_plain_text_too_is_a_refused_message(
+    slack: CheckedSlack, either: Build
+) -> None:
+    slack.script = ["invalid_blocks", "msg_too_long"]
+    target = either(slack.url)
+    error = await failed(target, lambda: target.send(several()))
+    assert error.reason.startswith("Slack refused it: msg_too_long")
+    assert error.reason.endswith(", also as plain text")
+    assert (error.refused, error.outcome_unknown) == ("message", False)
+    assert "msg_too_long" in (error.answer or "")
+    assert len(slack.calls) == 2
+
+
+async def test_a_digest_for_a_channel_that_is_gone_is_refused_with_all_that_goes_there(
+    slack: CheckedSlack, bot: Build, hook: Build
+) -> None:
+    for target in (
+        bot(slack.url, channel="#old"),
+        hook(slack.url, webhook_url=f"{slack.url}/services/T0TEAM/old"),
+    ):
+        error = await failed(target, lambda target=target: target.send(several()))  # type: ignore[misc]
+        assert (error.refused, error.outcome_unknown) == ("endpoint", False)
+    assert len(slack.calls) == 2
+
+
+async def test_a_digest_of_which_an_event_has_lost_its_payload_tells_it_all_the_same(
+    slack: CheckedSlack, bot: Build
+) -> None:
+    events = several()
+    events[5] = msgspec.structs.replace(events[5], payload=msgspec.UNSET)
+    await bot(slack.url).send(events)
+    assert [post.message["text"] for post in slack.posts] == ["❌ 12 events of allium: 1 failed, 11 staging"]
+
+
+async def test_a_digest_that_cannot_be_drawn_is_a_refused_message_and_no_request(
+    slack: CheckedSlack, either: Build
+) -> None:
+    events = several()
+    events[0] = msgspec.structs.replace(events[0], payload=msgspec.UNSET)
+    target = either(slack.url)
+    error = await failed(target, lambda: target.send(events))
+    assert (error.refused, error.outcome_unknown) == ("message", False)
     assert slack.calls == []
 
 
@@ -207,7 +348,7 @@ async def test_a_message_that_is_refused_is_sent_once_more_as_plain_text(
     slack: CheckedSlack, either: Build
 ) -> None:
     slack.script = ["invalid_blocks"]
-    await either(slack.url, mentions={"backfill.failed": MENTION}).send(event("backfill.failed"))
+    await either(slack.url, mentions={"backfill.failed": MENTION}).send([event("backfill.failed")])
     [(_, first), (_, second)] = slack.calls
     assert second.keys() == first.keys() - {"blocks", "attachments"}
     assert second["text"].startswith(first["text"])
@@ -218,14 +359,14 @@ async def test_a_message_that_is_refused_is_sent_once_more_as_plain_text(
 
 async def test_what_is_refused_for_its_metadata_is_sent_without(slack: CheckedSlack, bot: Build) -> None:
     slack.script = ["metadata_must_be_sent_from_app"]
-    await bot(slack.url).send(event())
+    await bot(slack.url).send([event()])
     assert ["metadata" in arguments for _, arguments in slack.calls] == [True, False]
     assert len(slack.posts) == 1
 
 
 async def test_any_2xx_that_says_ok_is_a_success(slack: CheckedSlack, bot: Build) -> None:
     slack.script = [web.json_response({"ok": True}, status=201)]
-    await bot(slack.url).send(event())
+    await bot(slack.url).send([event()])
     assert len(slack.calls) == 1
 
 
@@ -233,7 +374,7 @@ async def test_a_webhook_s_2xx_is_a_success_however_its_body_is_encoded(
     slack: CheckedSlack, hook: Build
 ) -> None:
     slack.script = [web.Response(body=b"no brotli", headers={"Content-Encoding": "br"})]
-    await hook(slack.url).send(event())
+    await hook(slack.url).send([event()])
     assert len(slack.calls) == 1
 
 
@@ -252,7 +393,7 @@ async def test_a_message_that_is_refused_as_plain_text_too_is_refused_for_good(
     slack.script = [web.json_response(answer), web.json_response(answer)]
     error = await failed(bot(slack.url))
     assert error.reason == f"Slack refused it: invalid_blocks ({fault}), also as plain text"
-    assert flags(error) == (True, False)
+    assert (error.refused, error.outcome_unknown) == ("message", False)
     assert len(slack.calls) == 2
 
 
@@ -260,7 +401,7 @@ async def test_a_webhook_refused_twice_is_refused_for_good(slack: CheckedSlack, 
     slack.script = [web.Response(status=400, text="no such shape") for _ in range(2)]
     error = await failed(hook(slack.url))
     assert error.reason == "answered 400: no such shape, also as plain text"
-    assert flags(error) == (True, False)
+    assert (error.refused, error.outcome_unknown) == ("message", False)
     assert len(slack.calls) == 2
 
 
@@ -287,7 +428,7 @@ async def test_what_is_refused_says_what_to_do(
 ) -> None:
     error = await failed(bot(slack.url, **settings))
     assert error.reason.startswith(f"Slack refused it: {reason}")
-    assert flags(error) == (permanent, False)
+    assert (error.refused, error.outcome_unknown) == ("endpoint" if permanent else None, False)
     assert len(slack.calls) == 1
 
 
@@ -312,7 +453,7 @@ async def test_what_a_webhook_refuses_says_what_to_do(
 ) -> None:
     error = await failed(hook(slack.url, webhook_url=f"{slack.url}/services/{path}"))
     assert error.reason.startswith(f"Slack refused it: {reason}")
-    assert flags(error) == (permanent, False)
+    assert (error.refused, error.outcome_unknown) == ("endpoint" if permanent else None, False)
     assert len(slack.calls) == 1
 
 
@@ -343,8 +484,8 @@ async def test_the_wait_that_is_asked_for_is_told(
 async def test_more_than_a_message_a_second_is_held_back(bot: Build, slack: CheckedSlack) -> None:
     slack._rate = 1 / 3600
     target = bot(slack.url)
-    await target.send(event())
-    await target.send(event())
+    await target.send([event()])
+    await target.send([event()])
     error = await failed(target)
     assert error.reason == "Slack asks to slow down (429)"
     assert error.retry_after is not None
@@ -427,9 +568,9 @@ async def test_what_slack_says_counts_and_not_how_it_labels_it(
     slack: CheckedSlack, bot: Build, content_type: str
 ) -> None:
     slack.script = [web.Response(text='{"ok": true}', content_type=content_type)]
-    await bot(slack.url).send(event())
+    await bot(slack.url).send([event()])
     slack.script = [web.Response(text='{"ok": false, "error": "is_archived"}', content_type=content_type)]
-    assert (await failed(bot(slack.url))).permanent
+    assert (await failed(bot(slack.url))).refused
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
@@ -437,7 +578,7 @@ async def test_a_webhook_may_answer_a_success_with_anything(
     slack: CheckedSlack, hook: Build, status: int
 ) -> None:
     slack.script = [web.Response(status=status, body=None if status == 204 else b"<html>\xff")]
-    await hook(slack.url).send(event())
+    await hook(slack.url).send([event()])
     assert len(slack.calls) == 1
 
 
@@ -480,6 +621,50 @@ async def test_a_huge_answer_is_not_read_to_its_end(slack: CheckedSlack, bot: Bu
     assert flags(error) == (False, status == 200)
 
 
+# ------------------------------------------------------------------- what is kept of an answer
+
+
+@pytest.mark.parametrize("status", [200, 403, 500])
+async def test_status_and_answer_of_the_api_are_kept(slack: CheckedSlack, bot: Build, status: int) -> None:
+    answer = {"ok": False, "error": "not_in_channel", "warning": "größer"}
+    slack.script = [web.json_response(answer, status=status)]
+    error = await failed(bot(slack.url))
+    assert error.status == status
+    assert json.loads(error.answer or "") == answer
+    assert "größer" in (error.answer or "")
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 410, 429, 500])
+async def test_status_and_answer_of_a_webhook_are_kept(slack: CheckedSlack, hook: Build, status: int) -> None:
+    slack.script = [web.Response(status=status, text="no\nsuch größe")]
+    error = await failed(hook(slack.url))
+    assert (error.status, error.answer) == (status, "no\nsuch größe")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_status_and_answer_to_the_plain_text_are_kept(
+    slack: CheckedSlack, hook: Build, status: int
+) -> None:
+    slack.script = [web.Response(status=400, text="first"), web.Response(status=status, text="second")]
+    error = await failed(hook(slack.url))
+    assert (error.refused, error.status, error.answer) == ("message", status, "second")
+
+
+async def test_of_a_long_answer_500_bytes_are_kept(slack: CheckedSlack, bot: Build, hook: Build) -> None:
+    slack.script = [web.Response(status=503, text="ü" * 5000)]
+    assert (await failed(hook(slack.url))).answer == "ü" * 250
+    slack.script = [web.Response(status=503, text="x" + "ü" * 5000)]
+    assert (await failed(hook(slack.url))).answer == "x" + "ü" * 249
+    slack.script = [web.json_response({"ok": False, "error": "not_authed", "more": "y" * 5000})]
+    assert len((await failed(bot(slack.url))).answer or "") == 500
+
+
+async def test_without_an_answer_nothing_is_kept_of_it(either: Build) -> None:
+    with closed_port() as port:
+        error = await failed(either(f"http://127.0.0.1:{port}"))
+    assert (error.status, error.answer) == (None, None)
+
+
 # --------------------------------------------------------------------------------- no answer at all
 
 
@@ -509,7 +694,7 @@ async def test_a_dropped_connection_is_one_attempt(slack: CheckedSlack, either: 
 
     target = either(slack.url)
     for _ in range(before):  # over a connection that is kept alive, HTTP libraries like to try again
-        await target.send(event())
+        await target.send([event()])
     slack.script = [drop]
     error = await failed(target)
     assert flags(error) == (False, True)
@@ -525,7 +710,7 @@ async def test_a_truncated_answer_of_the_api_proves_nothing(bot: Build) -> None:
 
 async def test_a_truncated_answer_of_a_webhook_is_a_success(hook: Build) -> None:
     async with wired(reply(b"o", "Content-Length: 2")) as url:
-        await hook(url).send(event())
+        await hook(url).send([event()])
 
 
 @pytest.mark.parametrize(
@@ -575,7 +760,7 @@ async def test_an_untrusted_certificate_gets_nothing(either: Build, tmp_path: Pa
     server, file = tls_files(tmp_path)
     async with wired(reply(b'{"ok": true}'), tls=server) as url:
         error = await failed(either(url))
-        await either(url, ca_file=str(file)).send(event())
+        await either(url, ca_file=str(file)).send([event()])
     assert error.reason == "its TLS certificate could not be verified"
     assert flags(error) == (False, False)
 
@@ -592,14 +777,14 @@ async def test_a_proxy_of_the_environment_is_not_used(
     name: str,
 ) -> None:
     monkeypatch.setenv(name, receiver.url)
-    await either(slack.url).send(event())
+    await either(slack.url).send([event()])
     assert len(slack.posts) == 1
     assert receiver.requests == []
 
 
 async def test_a_proxy_of_the_config_is_given_the_request(receiver: ScriptedServer, either: Build) -> None:
     receiver.answer = {"ok": True}
-    await either("http://slack.invalid", proxy=receiver.url).send(event())
+    await either("http://slack.invalid", proxy=receiver.url).send([event()])
     [(request, _)] = receiver.requests
     assert request.host == "slack.invalid"
 
@@ -689,7 +874,7 @@ async def test_a_preview_is_what_is_sent(slack: CheckedSlack, either: Build, typ
     target = either(slack.url, mentions={"*": MENTION}, job_link="https://app.allium.so/{job_id}")
     preview = target.preview(event(type_))
     assert slack.calls == []
-    await target.send(event(type_))
+    await target.send([event(type_)])
     [(_, arguments)] = slack.calls
     assert json.loads(preview.body) == arguments
 
@@ -707,7 +892,7 @@ async def test_a_preview_shows_where_and_no_secret(bot: Build, hook: Build) -> N
 async def test_headers_of_a_preview_are_sent(receiver: ScriptedServer, either: Build) -> None:
     receiver.answer = {"ok": True}
     target = either(receiver.url)
-    await target.send(event())
+    await target.send([event()])
     [(request, _)] = receiver.requests
     shown = {key: request.headers[key] for key in target.preview(event()).headers}
     if "Authorization" in shown:

@@ -16,8 +16,8 @@ Meaning = Literal["retried", "dead", "unknown", "payload"]
 def meaning(found: SendError | PayloadRefusedError) -> Meaning:
     if isinstance(found, PayloadRefusedError):
         return "payload"
-    assert not (found.permanent and found.outcome_unknown)
-    return "dead" if found.permanent else "unknown" if found.outcome_unknown else "retried"
+    assert not (found.refused and found.outcome_unknown)
+    return "dead" if found.refused else "unknown" if found.outcome_unknown else "retried"
 
 
 _CODES: dict[Meaning, str] = {
@@ -126,6 +126,21 @@ def test_the_wait_that_is_asked_for_is_kept(status: int, code: str, wait: timede
     found = refusal(status=status, code=code, retry_after=wait)
     assert isinstance(found, SendError)
     assert found.retry_after == wait
+
+
+@pytest.mark.parametrize("code", sorted({*refusals._GONE, ""}))
+def test_what_is_gone_refuses_all_that_goes_there(code: str) -> None:
+    found = refusal(status=200 if code else 410, code=code)
+    assert isinstance(found, SendError)
+    assert found.refused == "endpoint"
+
+
+@given(st.integers(100, 599), st.sampled_from(["", *" ".join(_CODES.values()).split()]), st.text())
+def test_status_and_answer_are_kept_whatever_they_mean(status: int, code: str, answer: str) -> None:
+    found = refusal(status=status, code=code, answer=answer)
+    assert (found.status, found.answer) == (status, answer)
+    if isinstance(found, PayloadRefusedError):
+        assert found.code == code
 
 
 @pytest.mark.parametrize(

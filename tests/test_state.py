@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from notifier.model import JobRecord, Snapshot, SourceRecord, StoreError
 from notifier.records import Records
-from notifier.state import State
+from notifier.state import JobUpdate, State
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 
@@ -29,6 +29,12 @@ def record(seq: int = 0) -> JobRecord:
 
 def counted(old: JobRecord | None) -> JobRecord:
     return record(0 if old is None else old.seq + 1)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
 
 
 class Gate:
@@ -96,6 +102,91 @@ async def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
         await asyncio.gather(first, *later)
         assert state.records.job(("s", "same")) == record(9)
     assert [sorted(commit) for commit in gate.commits] == [["start"], ["job/s/first"], ["job/s/same"]]
+
+
+def gone(_: JobRecord | None) -> None:
+    return None
+
+
+async def test_a_record_can_be_removed(tmp_path: Path) -> None:
+    store = partial(SqliteStore, tmp_path / "state.db")
+    async with State(store) as state:
+        await state.commit(jobs={("s", "j"): counted, ("s", "k"): counted})
+        await state.commit(jobs={("s", "j"): gone, ("s", "never there"): gone})
+        assert state.records.job(("s", "j")) is None
+    async with State(store) as state:
+        assert [key for key, _ in state.records.jobs()] == [("s", "k")]
+
+
+async def test_a_record_that_is_removed_is_there_until_that_is_durable() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        gate.through.release()
+        await state.commit(jobs={("s", "j"): counted})
+        removing = asyncio.create_task(state.commit(jobs={("s", "j"): gone}))
+        await until(lambda: bool(state.under_way()))
+        assert state.records.job(("s", "j")) == record(0)
+        gate.through.release()
+        await removing
+        assert state.records.job(("s", "j")) is None
+    assert gate.commits[-1] == {"job/s/j": None}
+
+
+@pytest.mark.parametrize(
+    ("updates", "left"),
+    [
+        ([gone], None),
+        ([gone, counted], record(0)),
+        ([counted, gone], None),
+        ([counted, counted], record(2)),
+        ([gone, gone, counted, counted], record(1)),
+    ],
+)
+async def test_removals_and_changes_that_share_a_commit_happen_in_the_order_they_were_asked_for(
+    updates: list[JobUpdate], left: JobRecord | None
+) -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        gate.through.release()
+        await state.commit(jobs={("s", "j"): counted})
+        blocked = asyncio.create_task(state.commit(jobs={("s", "other"): counted}))
+        await until(lambda: bool(state.under_way()))
+        tasks = []
+        for update in updates:
+            tasks.append(asyncio.create_task(state.commit(jobs={("s", "j"): update})))
+            await asyncio.sleep(0)
+        gate.through.release(2)
+        await asyncio.gather(blocked, *tasks)
+        assert state.records.job(("s", "j")) == left
+    assert gate.commits[-1] == {"job/s/j": None if left is None else msgspec.json.encode(left)}
+
+
+async def test_a_commit_that_does_not_end_can_be_told_from_many_that_do() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        assert state.under_way() == {}
+        seen = []
+        for _ in range(2):
+            asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
+            await until(lambda: bool(state.under_way()))
+            seen.append(state.under_way())
+            await asyncio.sleep(0)
+            assert state.under_way() == seen[-1]
+            gate.through.release()
+            await asked
+            assert state.under_way() == {}
+        assert seen[0].keys() != seen[1].keys()
+        for under_way in seen:
+            [(what, seconds)] = under_way.values()
+            assert (what, seconds) == ("a commit to the state", 90.0)
+
+
+async def test_what_asks_for_nothing_is_no_commit() -> None:
+    gate = Gate()
+    async with State(lambda: gate) as state:
+        await state.commit()
+        await state.commit(jobs={}, sources={})
+    assert [sorted(commit) for commit in gate.commits] == [["start"]]
 
 
 async def test_a_store_that_fails_fails_everyone_and_is_not_asked_again() -> None:

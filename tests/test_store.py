@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,10 @@ def test_a_statement_that_fails_commits_nothing_and_ends_the_store(tmp_path: Pat
 def test_a_file_locked_by_another_program_is_an_error_not_a_hang(tmp_path: Path) -> None:
     state = tmp_path / "state.db"
     store = SqliteStore(state)
+    assert store._ask("PRAGMA busy_timeout") == [(10_000,)]
+    store._ask("PRAGMA busy_timeout=100")
     other = sqlite3.connect(state, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreError, match="database is locked"):
         store.commit({"a": b"{}"})
     store.close()
@@ -109,6 +112,47 @@ def test_a_file_locked_by_another_program_is_an_error_not_a_hang(tmp_path: Path)
     other.execute("ROLLBACK")
     other.close()
     assert read(state) == {}
+
+
+def test_a_commit_waits_for_another_program_that_holds_the_file_for_a_moment(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    store = SqliteStore(state)
+    other = sqlite3.connect(state, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+    release.start()
+    store.commit({"a": b"{}"})
+    release.join()
+    other.close()
+    store.close()
+    assert read(state) == {"a": b"{}"}
+
+
+def test_the_file_and_its_log_do_not_grow_while_as_much_goes_as_comes(tmp_path: Path) -> None:
+    state, log = tmp_path / "state.db", tmp_path / "state.db-wal"
+    store = SqliteStore(state)
+    lots = random.Random(7)
+    sizes = []
+    for round_ in range(60):
+        put_in = {f"k{round_}-{number}": b'"%s"' % (b"x" * lots.randint(10, 4000)) for number in range(60)}
+        store.commit(put_in)
+        store.commit({f"k{round_ - 5}-{number}": None for number in range(60)})
+        sizes.append((state.stat().st_size, log.stat().st_size))
+    store.close()
+    for part in zip(*sizes, strict=True):
+        assert max(part[40:]) <= 1.2 * max(part[20:40])
+    assert not log.exists()
+
+
+def test_the_log_of_one_large_commit_does_not_stay(tmp_path: Path) -> None:
+    log = tmp_path / "state.db-wal"
+    store = SqliteStore(tmp_path / "state.db")
+    store.commit({f"k{number}": b'"%s"' % (b"x" * 100_000) for number in range(400)})
+    assert log.stat().st_size > 32 * 2**20
+    for number in range(3):
+        store.commit({"k": b"%d" % number})
+    assert log.stat().st_size <= 16 * 2**20
+    store.close()
 
 
 # ------------------------------------------------------------ files that are no whole state
@@ -224,6 +268,7 @@ def test_a_creation_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
 
 _WRITER = """
 import sys
+import threading
 from pathlib import Path
 from notifier.store.sqlite import SqliteStore
 

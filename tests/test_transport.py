@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from notifier.transport import (
     TooLargeError,
     describe_fault,
+    excerpt,
     parse_retry_after,
     read_body,
     read_start,
@@ -314,6 +315,36 @@ def test_foreign_text_is_one_line_without_secrets(text: bytes | str, secrets: li
 def test_no_secret_is_shown_whatever_the_others_are(secrets: list[str], before: str, after: str) -> None:
     for secret in secrets:
         assert secret not in shown(f"{before}{secret}{after}", secrets)
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "start"),
+    [
+        ("", [], ""),
+        ("two\nlines\x1b[31m", [], "two\nlines\x1b[31m"),
+        (b"caf\xc3\xa9 \xff", [], "café \ufffd"),
+        ("x" * 501, [], "x" * 500),
+        ("é" * 500, [], "é" * 250),
+        ("x" + "é" * 500, [], "x" + "é" * 249),
+        ("😀" * 500, [], "😀" * 125),
+        ("xyz" + "😀" * 500, [], "xyz" + "😀" * 124),
+        ("half a pair \ud83d", [], "half a pair ?"),
+        ("x" * 495 + "secret-12", ["secret-12"], "x" * 495 + "REDAC"),
+        ("secret-12 " * 60, ["secret-12"], ("REDACTED " * 60)[:500]),
+        ("nothing", [""], "nothing"),
+    ],
+)
+def test_of_foreign_text_500_bytes_are_kept_without_secrets(
+    text: bytes | str, secrets: list[str], start: str
+) -> None:
+    assert excerpt(text, secrets) == start
+
+
+@given(st.text() | st.binary(), st.lists(st.text("abc", min_size=1, max_size=6), max_size=4))
+def test_what_is_kept_can_be_stored_and_holds_no_secret(text: bytes | str, secrets: list[str]) -> None:
+    kept = excerpt(text, secrets)
+    assert len(kept.encode()) <= 500
+    assert not any(secret in kept for secret in secrets)
 
 
 @pytest.mark.parametrize(

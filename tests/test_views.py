@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.model import Delivery, DeliveryState, Event, JobKey, PollReport, SourceRecord, rfc3339
+from notifier.model import (
+    Attempt,
+    Delivery,
+    DeliveryState,
+    Event,
+    JobKey,
+    PollReport,
+    SourceRecord,
+    rfc3339,
+)
 from notifier.page import BadCursorError, Page
 from notifier.payload import Progress, read_payload
 from notifier.records import Records
@@ -180,6 +189,170 @@ def test_a_delivery_is_shown_with_the_event_it_is_of() -> None:
         ended_at=None,
         summary="summary of evt_2",
     )
+
+
+def own(*deliveries: Delivery, type_: str = "delivery.dead") -> SourceRecord:
+    """Return a source's record with an event about no job for each delivery."""
+    events = [
+        Event(
+            id=each.event_id,
+            seq=place + 1,
+            type=type_,
+            status="",
+            previous_status=None,
+            observed_at=each.created_at,
+            summary=f"summary of {each.event_id}",
+        )
+        for place, each in enumerate(deliveries)
+    ]
+    return SourceRecord(id="x", baseline_at=NOW, events=tuple(events), deliveries=deliveries)
+
+
+def test_deliveries_of_events_about_no_job_are_listed_among_the_others() -> None:
+    records = of({"j": record(delivery("1", created=1), delivery("3", created=3))})
+    records.put({"allium": own(delivery("2", state="pending", created=2, target="data"))}, {})
+    items = list_deliveries(records).items
+    assert [(item.id, item.job_id) for item in items] == [("dlv_3", "j"), ("dlv_2", None), ("dlv_1", "j")]
+    assert items[1] == DeliveryItem(
+        id="dlv_2",
+        event_id="evt_2",
+        type="delivery.dead",
+        source="allium",
+        job_id=None,
+        target="data",
+        state="pending",
+        attempts=0,
+        last_error=None,
+        created_at=at(2),
+        first_attempt=None,
+        next_attempt=None,
+        waits_for=None,
+        ended_at=None,
+        summary="summary of evt_2",
+    )
+    assert json.loads(msgspec.json.encode(items[1]))["job_id"] is None
+    assert [item.id for item in list_deliveries(records, state="pending").items] == ["dlv_2"]
+
+
+def test_a_job_whose_id_is_empty_is_not_taken_for_the_source_itself() -> None:
+    records = of({"": record(delivery("1", created=1))})
+    records.put({"allium": own(delivery("2", created=1))}, {})
+    assert {item.id: item.job_id for item in list_deliveries(records).items} == {"dlv_1": "", "dlv_2": None}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_pages_hold_deliveries_about_jobs_and_about_none_once_each(limit: int) -> None:
+    records = of({"": record(delivery("1"), delivery("2")), "job": record(delivery("3"))})
+    put(records, [(("b", "j"), record(delivery("4")))])
+    records.put({"allium": own(delivery("5"), delivery("6")), "b": own(delivery("7"))}, {})
+    seen: list[str] = []
+    page = list_deliveries(records, limit=limit)
+    while page.next_cursor is not None:
+        seen += (item.id for item in page.items)
+        page = list_deliveries(records, limit=limit, cursor=page.next_cursor)
+    seen += (item.id for item in page.items)
+    assert sorted(seen) == [f"dlv_{number}" for number in range(1, 8)]
+
+
+def test_deliveries_about_no_job_count_for_their_target() -> None:
+    records = of({"j": record(delivery("1"))})
+    letters = [delivery("2", state="dead", ended_at=at(5), last_error="no"), delivery("3", state="pending")]
+    records.put({"allium": own(*letters)}, {})
+    assert list_targets(records) == [
+        TargetView(name="ops", delivered=1, dead=1, pending=1, oldest_pending=at(0))
+    ]
+
+
+def waits(*deliveries: Delivery) -> dict[str, str]:
+    """Return what waits for what, of a job as of a source."""
+    by_job = list_deliveries(of({"j": record(*deliveries)})).items
+    records = Records()
+    records.put({"allium": own(*deliveries)}, {})
+    by_source = list_deliveries(records).items
+    assert [item.waits_for for item in by_job] == [item.waits_for for item in by_source]
+    return {item.id.removeprefix("dlv_"): item.waits_for for item in by_job if item.waits_for is not None}
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "waiting"),
+    [
+        ([delivery("1", state="pending")], {}),
+        ([delivery("1", state="pending"), delivery("2", state="pending")], {"2": "dlv_1"}),
+        ([delivery(n, state="pending") for n in "123"], {"2": "dlv_1", "3": "dlv_1"}),
+        ([delivery("1", state="dead"), delivery("2", state="pending")], {}),
+        ([delivery("1", state="pending", target="data"), delivery("2", state="pending")], {}),
+        pytest.param(
+            [delivery("1", state="pending", replay=True), delivery("2", state="pending")],
+            {},
+            id="none waits for a replay",
+        ),
+        pytest.param(
+            [delivery("1", state="pending"), delivery("2", state="pending", replay=True)],
+            {},
+            id="a replay waits for none",
+        ),
+        pytest.param(
+            [
+                delivery("1", state="pending", replay=True),
+                delivery("2", state="pending"),
+                delivery("3", state="pending", replay=True),
+                delivery("4", state="pending"),
+            ],
+            {"4": "dlv_2"},
+            id="the others wait for each other",
+        ),
+        pytest.param(
+            [delivery("1", state="dead", replay=True), delivery("2", state="delivered", replay=True)],
+            {},
+            id="what was a replay",
+        ),
+    ],
+)
+def test_what_a_delivery_waits_for_is_the_first_of_its_job_and_target_that_is_in_order(
+    deliveries: list[Delivery], waiting: dict[str, str]
+) -> None:
+    assert waits(*deliveries) == waiting
+
+
+_HISTORY = (
+    Attempt(at=at(1), outcome="unknown", duration_ms=15000, error="no answer in time"),
+    Attempt(at=at(2), outcome="failed", duration_ms=12, status=503, error="answered 503"),
+    Attempt(at=at(3), outcome="refused", duration_ms=7, status=400, error="answered 400: no"),
+)
+
+
+@pytest.mark.parametrize(
+    ("history", "status"), [((), None), (_HISTORY[:1], None), (_HISTORY[:2], 503), (_HISTORY, 400)]
+)
+def test_attempts_are_shown_with_the_last_answer_s_status(
+    history: tuple[Attempt, ...], status: int | None
+) -> None:
+    dead = delivery("1", state="dead", attempts=len(history), history=history, answer="no\nlonger")
+    [item] = list_deliveries(of({"j": record(dead)})).items
+    assert (item.status, item.answer, item.history) == (status, "no\nlonger", history)
+
+
+def test_attempts_are_told_to_programs_with_each_of_their_fields() -> None:
+    dead = delivery("1", state="dead", history=_HISTORY, answer="é\x00")
+    [item] = json.loads(msgspec.json.encode(list_deliveries(of({"j": record(dead)})).items))
+    assert (item["status"], item["answer"]) == (400, "é\x00")
+    assert item["history"][1:] == [
+        {
+            "at": "2026-01-31T10:32:00Z",
+            "outcome": "failed",
+            "duration_ms": 12,
+            "status": 503,
+            "error": "answered 503",
+        },
+        {
+            "at": "2026-01-31T10:33:00Z",
+            "outcome": "refused",
+            "duration_ms": 7,
+            "status": 400,
+            "error": "answered 400: no",
+        },
+    ]
+    assert item["history"][0]["error"] == "no answer in time"
 
 
 # ----------------------------------------------------------------------------------------- pages

@@ -1,6 +1,7 @@
 """One source observed over real HTTP, with its state in a real file."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from notifier.model import Event, JobKey
+from notifier.model import Event, JobRecord, RecordKey
 from notifier.pace import Pace
 from notifier.settings import Settings
 from notifier.source import AlliumSource
@@ -26,14 +27,43 @@ PACE = Pace(poll_every=timedelta(seconds=15), poll_idle_every=timedelta(minutes=
 ACTIVE, IDLE = PACE.poll_every, PACE.poll_idle_every
 
 
-class Watched:
-    """A watcher and what it passed on."""
+class Written(SqliteStore):
+    """A store that remembers which documents each of its commits wrote."""
 
-    def __init__(self, watcher: Watcher, state: State, passed: list[Event]) -> None:
+    def __init__(self, path: Path, commits: list[set[str]]) -> None:
+        self._commits = commits
+        super().__init__(path)
+
+    def commit(self, documents: Mapping[str, bytes | None]) -> None:
+        super().commit(documents)
+        self._commits.append(set(documents))
+
+
+class Watched:
+    """A watcher, what it passed on and what its state wrote."""
+
+    def __init__(
+        self, watcher: Watcher, state: State, *, passed: list[Event], commits: list[set[str]]
+    ) -> None:
         self.observe = watcher.observe
         self.watcher = watcher
         self.state = state
         self._passed = passed
+        self._commits = commits
+
+    def record(self, job_id: str) -> JobRecord:
+        record = self.state.records.job(("allium", job_id))
+        assert record is not None
+        return record
+
+    def missing_since(self, job_id: str) -> datetime | None:
+        return self.record(job_id).snapshot.missing_since
+
+    def written(self) -> list[set[str]]:
+        """Return the keys of the documents of each commit since the last look."""
+        commits = self._commits[:]
+        self._commits.clear()
+        return commits
 
     def announced(self) -> list[tuple[str | None, str]]:
         """Return (previous status, status) of what was passed on since the last look."""
@@ -44,16 +74,21 @@ class Watched:
 
 @asynccontextmanager
 async def watching(
-    api: ScriptedServer, path: Path, *, announce_first: bool = False
+    api: ScriptedServer,
+    path: Path,
+    *,
+    announce_first: bool = False,
+    now: Callable[[], datetime] = lambda: NOW,
 ) -> AsyncIterator[Watched]:
     settings = Settings.model_validate({"sources": [{"api_key": "k", "base_url": api.url}]})
     passed: list[Event] = []
+    commits: list[set[str]] = []
 
-    def pass_on(_key: JobKey, event: Event, targets: Sequence[str]) -> None:
+    def pass_on(_key: RecordKey, event: Event, targets: Sequence[str]) -> None:
         assert targets == ("ops",)
         passed.append(event)
 
-    async with State(partial(SqliteStore, path)) as state, aiohttp.ClientSession() as session:
+    async with State(partial(Written, path, commits)) as state, aiohttp.ClientSession() as session:
         watcher = Watcher(
             AlliumSource(settings.sources[0], session=session, tls=True),
             state=state,
@@ -61,10 +96,11 @@ async def watching(
             announce_first=announce_first,
             route=lambda _: ("ops",),
             passed_on=pass_on,
-            now=lambda: NOW,
+            now=now,
             chance=lambda: 0.5,
         )
-        yield Watched(watcher, state, passed)
+        commits.clear()
+        yield Watched(watcher, state, passed=passed, commits=commits)
 
 
 @pytest.fixture
@@ -276,3 +312,240 @@ async def test_credentials_of_destinations_are_not_stored(api: ScriptedServer, p
     stored = b"".join(file.read_bytes() for file in path.parent.glob("state.db*"))
     assert b"lake.example.com" in stored
     assert b"hunter" not in stored
+
+
+# ------------------------------------------------------------------- jobs that are listed no more
+
+
+class Time:
+    """A clock in the test's hands."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def passes(self) -> datetime:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+UNREADABLE = {"job_id": 7, "status": "staging"}
+
+
+async def test_a_job_that_leaves_the_listing_is_noted_in_one_commit_with_the_time(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    api.answer = [job("a", "staging"), job("b", "staging"), job("c", "completed")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        api.answer = [job("a", "staging")]
+        watched.written()
+        left = time.passes()
+        await watched.observe()
+        assert watched.written() == [{"job/allium/b", "job/allium/c"}]
+        for chunks_left in (9, 8, 8, 7):
+            time.passes()
+            api.answer = [job("a", "staging", chunks_left=chunks_left)]
+            await watched.observe()
+        assert watched.written() == [{"job/allium/a"}] * 3
+        assert [watched.missing_since(job_id) for job_id in "abc"] == [None, left, left]
+        assert watched.announced() == []
+
+
+async def test_what_is_noted_of_a_missing_job_leaves_the_rest_of_its_record_alone(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        api.answer = [job("j", "staging")]
+        await watched.observe()
+        before = watched.record("j")
+        assert (before.seq, len(before.events), len(before.deliveries)) == (1, 1, 1)
+        api.answer = []
+        left = time.passes()
+        await watched.observe()
+        snapshot = msgspec.structs.replace(before.snapshot, missing_since=left)
+        assert watched.record("j") == msgspec.structs.replace(before, snapshot=snapshot)
+        api.answer = [job("j", "staging")]
+        time.passes()
+        await watched.observe()
+        assert watched.record("j") == before
+        assert watched.announced() == [(None, "staging")]
+
+
+async def test_after_a_restart_a_missing_job_is_not_noted_again(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        api.answer = []
+        left = time.passes()
+        await watched.observe()
+    time.passes()
+    async with watching(api, path, now=time) as watched:
+        for _ in range(2):
+            await watched.observe()
+        assert watched.written() == []
+        assert watched.missing_since("j") == left
+
+
+async def test_a_job_that_left_while_the_daemon_was_off_is_missing_since_the_first_poll(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+    api.answer = []
+    seen = time.passes()
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        assert watched.missing_since("j") == seen
+
+
+LISTINGS_BETWEEN: dict[str, list[list[Any]]] = {
+    "nothing between": [],
+    "other listings between": [[job("k", "staging")], [job("k", "transporting")]],
+    "an unreadable element between": [[job("k", "staging"), UNREADABLE], [UNREADABLE]],
+    "an empty listing between": [[]],
+}
+LISTED_BESIDE: dict[str, list[Any]] = {
+    "beside another": [job("k", "paused")],
+    "as another leaves": [],
+    "beside an unreadable element": [job("k", "paused"), UNREADABLE],
+}
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+@pytest.mark.parametrize("beside", LISTED_BESIDE.values(), ids=LISTED_BESIDE)
+@pytest.mark.parametrize("between", LISTINGS_BETWEEN.values(), ids=LISTINGS_BETWEEN)
+async def test_a_job_that_is_listed_again_as_before_is_missing_no_more_and_can_leave_again(
+    api: ScriptedServer,
+    path: Path,
+    time: Time,
+    between: list[list[Any]],
+    beside: list[Any],
+    *,
+    restarted: bool,
+) -> None:
+    async with watching(api, path, now=time) as watched:
+        for listing in ([job("j", "staging"), job("k", "staging")], [job("k", "staging")], *between):
+            api.answer = listing
+            time.passes()
+            await watched.observe()
+        assert watched.missing_since("j") == NOW + timedelta(minutes=2)
+        if not restarted:
+            await _leaves_again(api, watched, time, beside)
+    if restarted:
+        async with watching(api, path, now=time) as watched:
+            await _leaves_again(api, watched, time, beside)
+
+
+async def _leaves_again(api: ScriptedServer, watched: Watched, time: Time, beside: list[Any]) -> None:
+    api.answer = [job("j", "staging"), *beside]
+    time.passes()
+    await watched.observe()
+    assert watched.missing_since("j") is None
+    watched.written()
+    await watched.observe()
+    assert watched.written() == []
+    others = [each for each in beside if each is not UNREADABLE]
+    for _ in range(2):
+        api.answer = others
+        left = time.passes()
+        await watched.observe()
+        assert watched.missing_since("j") == left
+        api.answer = [job("j", "staging"), *others]
+        time.passes()
+        await watched.observe()
+        assert watched.missing_since("j") is None
+    record = watched.record("j")
+    assert (record.seq, record.events) == (0, ())  # nothing of it was ever announced
+
+
+@pytest.mark.parametrize("bad", [UNREADABLE, {"job_id": "j"}, "text"])
+async def test_a_listing_with_an_element_that_cannot_be_used_proves_no_absence(
+    api: ScriptedServer, path: Path, time: Time, bad: Any
+) -> None:
+    api.answer = [job("j", "staging"), job("k", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        api.answer = [job("k", "staging"), bad]
+        time.passes()
+        await watched.observe()
+        assert watched.missing_since("j") is None
+        api.answer = [job("k", "staging")]
+        left = time.passes()
+        await watched.observe()
+        assert watched.missing_since("j") == left
+
+
+@pytest.mark.parametrize("bad", [bad for _, bad in BAD], ids=[name for name, _ in BAD])
+async def test_a_poll_that_is_no_observation_proves_no_absence(
+    api: ScriptedServer, path: Path, bad: Any
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        watched.written()
+        api.answer = bad
+        await watched.observe()
+        assert watched.missing_since("j") is None
+        assert watched.written() == []
+
+
+async def test_jobs_of_another_source_are_never_missing_from_this_one(
+    api: ScriptedServer, path: Path
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        stranger = watched.record("j")
+        await watched.state.commit(jobs={("other", "x"): lambda _: stranger})
+        api.answer = []
+        await watched.observe()
+        assert watched.state.records.job(("other", "x")) == stranger
+
+
+async def test_a_job_that_was_forgotten_meanwhile_is_not_stored_again_as_missing(
+    api: ScriptedServer, path: Path
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        forgetting = asyncio.create_task(watched.state.commit(jobs={("allium", "j"): lambda _: None}))
+        api.answer = []
+        await asyncio.gather(watched.observe(), forgetting)
+        assert watched.state.records.job(("allium", "j")) is None
+        await watched.observe()
+        assert watched.state.records.job(("allium", "j")) is None
+
+
+async def test_what_is_listed_is_known_after_a_good_poll_of_a_whole_listing_only(
+    api: ScriptedServer, path: Path
+) -> None:
+    async with watching(api, path) as watched:
+        assert not watched.watcher.is_current
+        for answer, is_known in (
+            (web.Response(status=503), False),
+            ([job("j", "staging")], True),
+            ([job("j", "staging")], True),
+            (web.Response(status=503), False),
+            ([job("j", "staging")], True),
+            ([job("j", "staging"), UNREADABLE], False),
+            ([job("j", "staging"), UNREADABLE], False),
+            (b"[", False),
+            ([job("j", "staging"), UNREADABLE], False),
+            ([job("j", "staging")], True),
+            ([], True),
+        ):
+            api.answer = answer
+            await watched.observe()
+            assert watched.watcher.is_current == is_known

@@ -1,12 +1,14 @@
 """What a running daemon tells programs, asked over a real Unix socket."""
 
 import asyncio
+import io
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,20 @@ import aiohttp
 import msgspec
 import pytest
 from multidict import CIMultiDictProxy
+from yarl import URL
 
 from notifier import __version__
 from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
 from notifier.page import Page
 from notifier.records import Records
+from notifier.replays import Order, RefusedOrderError, Replays
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
 from notifier.unix import socket_path
 from notifier.views import DeliveryItem, JobItem, list_deliveries, list_jobs, list_sources, list_targets
 from notifier.web.api import Daemon, make_application
 from notifier.web.socket import served_beside
-from tests.records import NOW, at, delivery, of, record
+from tests.records import NOW, at, delivery, nothing_to_retry, of, record, write_state
 
 
 class Client:
@@ -33,12 +39,15 @@ class Client:
         self._session = session
 
     async def ask(
-        self, path: str, method: str = "GET"
+        self, path: str, method: str = "GET", data: bytes | None = None
     ) -> tuple[int, CIMultiDictProxy[str], dict[str, Any] | None]:
-        async with self._session.request(method, f"http://localhost{path}") as response:
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        url = URL(f"http://localhost{path}", encoded=True)
+        body = None if data is None else io.BytesIO(data)
+        async with self._session.request(method, url, data=body, headers=headers) as response:
             assert response.content_type == "application/json"
-            body = await response.read()
-            return response.status, response.headers, json.loads(body) if body else None
+            answer = await response.read()
+            return response.status, response.headers, json.loads(answer) if answer else None
 
     async def get(self, path: str, type_: Any = dict[str, Any]) -> Any:
         async with self._session.get(f"http://localhost{path}") as response:
@@ -48,12 +57,22 @@ class Client:
 
 @asynccontextmanager
 async def asked(
-    records: Records, directory: Path, *, targets: list[str] | None = None, **polls: PollReport
+    records: Records,
+    directory: Path,
+    *,
+    targets: list[str] | None = None,
+    retry: Callable[[Order], Awaitable[list[str]]] = nothing_to_retry,
+    **polls: PollReport,
 ) -> AsyncIterator[Client]:
     """Serve these records as a daemon does; yields who asks."""
     state = directory / "state.db"
     daemon = Daemon(
-        records=records, targets=targets or [], polls=lambda: polls, state_path=state, started_at=NOW
+        records=records,
+        targets=targets or [],
+        retry=retry,
+        polls=lambda: polls,
+        state_path=state,
+        started_at=NOW,
     )
     async with (
         served_beside(state, make_application(daemon)),
@@ -96,6 +115,7 @@ async def test_polls_are_told_as_they_are_when_asked(tmp_path: Path) -> None:
     daemon = Daemon(
         records=Records(),
         targets=[],
+        retry=nothing_to_retry,
         polls=lambda: reports,
         state_path=tmp_path / "state.db",
         started_at=NOW,
@@ -255,3 +275,149 @@ async def test_times_are_told_in_utc(tmp_path: Path) -> None:
         [item, *_] = (await client.get("/api/v1/deliveries"))["items"]
     assert item["created_at"] == "2026-01-31T10:34:00Z"
     assert datetime.fromisoformat(item["created_at"]) == at(4)
+
+
+# ------------------------------------------------------------------------------------------ changes
+
+
+class Orders:
+    """Takes down what is ordered; answers as told."""
+
+    def __init__(self, answer: list[str] | RefusedOrderError) -> None:
+        self.answer = answer
+        self.taken: list[Order] = []
+
+    async def __call__(self, order: Order) -> list[str]:
+        self.taken.append(order)
+        if isinstance(self.answer, RefusedOrderError):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "order"),
+    [
+        ("/api/v1/deliveries/dlv_1/retry", b"{}", Order(id="dlv_1")),
+        ("/api/v1/deliveries/dlv_1/retry", None, Order(id="dlv_1")),
+        ("/api/v1/deliveries/a%2Fb%20%C3%A9/retry", b"{}", Order(id="a/b é")),
+        ("/api/v1/deliveries/retry", b"{}", Order()),
+        ("/api/v1/deliveries/retry", None, Order()),
+        ("/api/v1/deliveries/retry", b'{"target": null}', Order()),
+        ("/api/v1/deliveries/retry", b'{"target": "ops"}', Order(target="ops")),
+    ],
+)
+async def test_an_order_is_carried_out_and_answered_with_the_ids(
+    tmp_path: Path, path: str, body: bytes | None, order: Order
+) -> None:
+    orders = Orders(["dlv_1", "dlv_2"])
+    async with asked(Records(), tmp_path, targets=["ops"], retry=orders) as client:
+        status, _, answer = await client.ask(path, "POST", body)
+    assert (status, answer) == (200, {"retried": ["dlv_1", "dlv_2"]})
+    assert orders.taken == [order]
+
+
+@pytest.mark.parametrize(("unknown", "status"), [(True, 404), (False, 409)])
+async def test_an_order_that_is_refused_is_told_with_the_reason(
+    tmp_path: Path, status: int, *, unknown: bool
+) -> None:
+    orders = Orders(RefusedOrderError("not that one", unknown=unknown))
+    async with asked(Records(), tmp_path, retry=orders) as client:
+        for path in ("/api/v1/deliveries/dlv_1/retry", "/api/v1/deliveries/retry"):
+            assert (await client.ask(path, "POST", b"{}"))[::2] == (status, {"error": "not that one"})
+
+
+async def test_an_order_for_a_target_that_is_not_configured_is_refused(tmp_path: Path) -> None:
+    orders = Orders([])
+    async with asked(Records(), tmp_path, targets=["ops"], retry=orders) as client:
+        status, _, answer = await client.ask("/api/v1/deliveries/retry", "POST", b'{"target": "gone"}')
+    assert (status, answer) == (404, {"error": "there is no target gone"})
+    assert orders.taken == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"x", b"[", b"[]", b"null", b'"ops"', b"1", b"\xff", b"[" * 100_000),
+        *(
+            b'{"target": 1}',
+            b'{"target": ["ops"]}',
+            b'{"targets": "ops"}',
+            b'{"target": "ops"',
+            b'{"id": "x"}',
+        ),
+        pytest.param(b'{"target": "\xff"}', id="no UTF-8"),
+        pytest.param(b'{"\xff": 1}', id="no UTF-8 in a key"),
+        pytest.param(b'{"target": "\\ud800"}', id="half a character"),
+    ],
+)
+async def test_a_body_that_is_no_order_is_told_and_nothing_is_done(tmp_path: Path, body: bytes) -> None:
+    orders = Orders([])
+    async with asked(Records(), tmp_path, targets=["ops"], retry=orders) as client:
+        status, _, answer = await client.ask("/api/v1/deliveries/retry", "POST", body)
+    assert status == 400
+    assert answer is not None
+    assert answer.keys() == {"error"}
+    assert answer["error"]
+    assert orders.taken == []
+
+
+async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    orders = Orders([])
+    async with asked(Records(), tmp_path, targets=["ops"], retry=orders) as client:
+        body = json.dumps({"target": "x" * 2**20}).encode()
+        status, _, answer = await client.ask("/api/v1/deliveries/retry", "POST", body)
+    assert status == 413
+    assert answer is not None
+    assert answer["error"]
+    assert orders.taken == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", ["/api/v1/deliveries/dlv_1/retry", "/api/v1/deliveries/retry"])
+async def test_nothing_but_a_post_is_an_order(tmp_path: Path, path: str, method: str) -> None:
+    orders = Orders([])
+    async with asked(Records(), tmp_path, retry=orders) as client:
+        status, headers, answer = await client.ask(path, method)
+    assert (status, answer) == (405, {"error": "405: Method Not Allowed"})
+    assert headers["Allow"] == "POST"
+    assert orders.taken == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/deliveries//retry", "/api/v1/deliveries/a/b/retry"])
+async def test_an_order_without_a_usable_id_is_told(tmp_path: Path, path: str) -> None:
+    orders = Orders([])
+    async with asked(Records(), tmp_path, retry=orders) as client:
+        status, _, answer = await client.ask(path, "POST", b"{}")
+    assert (status, answer) == (404, {"error": "404: Not Found"})
+    assert orders.taken == []
+
+
+async def test_dead_letters_are_made_pending_again_over_the_socket(tmp_path: Path) -> None:
+    letters = [delivery(name, state="dead", ended_at=at(1)) for name in ("1", "2", "3")]
+    gone = delivery("4", state="dead", target="gone", ended_at=at(1))
+    path = tmp_path / "of-the-daemon.db"
+    write_state(path, {("allium", "a"): record(*letters, gone, delivery("5"))})
+    async with State(partial(SqliteStore, path)) as state:
+        replays = Replays(state, targets=["ops"])
+        async with asked(state.records, tmp_path, targets=["ops"], retry=replays.carry_out) as client:
+
+            async def post(path: str, body: bytes = b"{}") -> tuple[int, Any]:
+                return (await client.ask(f"/api/v1/deliveries/{path}", "POST", body))[::2]
+
+            async def dead() -> list[str]:
+                items = (await client.get("/api/v1/deliveries?state=dead"))["items"]
+                return [item["id"] for item in items]
+
+            assert await post("dlv_2/retry") == (200, {"retried": ["dlv_2"]})
+            assert await dead() == ["dlv_4", "dlv_3", "dlv_1"]
+            again = "dlv_2 is pending; only a dead letter is made pending again"
+            assert await post("dlv_2/retry") == (409, {"error": again})
+            delivered = "dlv_5 is delivered; only a dead letter is made pending again"
+            assert await post("dlv_5/retry") == (409, {"error": delivered})
+            of_gone = "dlv_4 is for the target gone, which is no longer configured"
+            assert await post("dlv_4/retry") == (409, {"error": of_gone})
+            assert await post("dlv_6/retry") == (404, {"error": "there is no delivery dlv_6"})
+            assert await post("retry", b'{"target": "ops"}') == (200, {"retried": ["dlv_1", "dlv_3"]})
+            lost = "1 dead letter is for targets that are no longer configured: gone"
+            assert await post("retry") == (409, {"error": lost})
+            assert await dead() == ["dlv_4"]

@@ -14,16 +14,15 @@ if TYPE_CHECKING:
 
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the daemon, until SIGTERM or SIGINT."""
-    import asyncio
-
     from notifier import app as process
     from notifier.model import StoreError
+    from notifier.watchdog import StuckError
 
     loaded = load(context, config)
     _set_up_log(loaded)
     try:
-        asyncio.run(process.run(loaded.settings))
-    except StoreError as error:
+        process.run(loaded.settings)
+    except (StoreError, StuckError) as error:
         fail(str(error))
 
 
@@ -35,11 +34,10 @@ def once(
     config: ConfigOption = None,
 ) -> None:
     """Poll once, send all that is due, and exit: for cron."""
-    import asyncio
-
     from notifier import app as process
     from notifier.duration import parse_duration
     from notifier.model import StoreError
+    from notifier.watchdog import StuckError
 
     try:
         limit = parse_duration(timeout)
@@ -48,8 +46,8 @@ def once(
     loaded = load(context, config)
     _set_up_log(loaded)
     try:
-        good = asyncio.run(process.run_once(loaded.settings, limit=limit))
-    except StoreError as error:
+        good = process.run_once(loaded.settings, limit=limit)
+    except (StoreError, StuckError) as error:
         fail(str(error))
     except TimeoutError:
         fail(f"not finished after {timeout}; what was not sent is sent by the next run")

@@ -1,21 +1,16 @@
 """Where commands learn what is known: from the daemon that holds the state, else from its file."""
 
-import errno
-import http.client
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlencode
 
-import msgspec
-
 from notifier import __version__
-from notifier.model import DeliveryState, StoreError
+from notifier.commands.link import Link, find_daemon
+from notifier.model import DeliveryState
 from notifier.page import LARGEST_LIMIT, Page
 from notifier.records import Records
 from notifier.store.reading import read_state
-from notifier.unix import short_path, socket_path
 from notifier.views import (
     DeliveryItem,
     JobItem,
@@ -25,10 +20,6 @@ from notifier.views import (
     list_sources,
     list_targets,
 )
-
-_ANSWER_WITHIN_SECONDS = 30.0
-_NOBODY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ECONNREFUSED})
-"""Why there is no connection when no daemon runs, one was killed, or one could not make its socket."""
 
 _Item = TypeVar("_Item")
 
@@ -48,33 +39,16 @@ class Knowledge(Protocol):
 
 def find_knowledge(state: Path) -> Knowledge:
     """Return what answers for a state; it raises StoreError, as this does, when nothing does."""
-    connection = _Connection(socket_path(state))
-    try:
-        connection.connect()
-    except OSError as error:
-        if error.errno in _NOBODY:
-            return _File(state)
-        raise _silent(state, error) from error
-    finally:
-        connection.close()
-    return _Daemon(state)
-
-
-def _silent(state: Path, error: OSError | http.client.HTTPException) -> StoreError:
-    if isinstance(error, PermissionError):
-        return StoreError(
-            f"no permission to ask the daemon about {state}. Is this the user that the notifier runs as?"
-        )
-    words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return StoreError(f"the daemon that holds {state} does not answer: {words.lower()}")
+    link = find_daemon(state)
+    return _File(state) if link is None else _Daemon(link)
 
 
 class _Daemon:
-    def __init__(self, state: Path) -> None:
-        self._state = state
+    def __init__(self, link: Link) -> None:
+        self._link = link
 
     def status(self) -> Status:
-        return self._get("/api/v1/status", Status)
+        return self._link.get("/api/v1/status", Status)
 
     def jobs(self, wanted: int | None) -> Iterator[JobItem]:
         return self._pages("/api/v1/jobs", {}, Page[JobItem], wanted)
@@ -90,38 +64,9 @@ class _Daemon:
         limit = LARGEST_LIMIT if wanted is None else min(wanted, LARGEST_LIMIT)
         while cursor is not None:
             words = urlencode({**query, "limit": limit, **cursor})
-            page = self._get(f"{path}?{words}", type_)
+            page = self._link.get(f"{path}?{words}", type_)
             yield from page.items
             cursor = None if page.next_cursor is None else {"cursor": page.next_cursor}
-
-    def _get(self, path: str, type_: type[_Item]) -> _Item:
-        connection = _Connection(socket_path(self._state))
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            body = response.read()
-            return msgspec.json.decode(body, type=type_)
-        except (OSError, http.client.HTTPException) as error:
-            raise _silent(self._state, error) from error
-        except msgspec.MsgspecError as error:
-            raise StoreError(
-                f"the daemon that holds {self._state} answers in another form than this version knows. "
-                "Is it of another version?"
-            ) from error
-        finally:
-            connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_ANSWER_WITHIN_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_ANSWER_WITHIN_SECONDS)
-        with short_path(self._path) as address:
-            self.sock.connect(address)
 
 
 class _File:

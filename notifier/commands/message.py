@@ -45,7 +45,7 @@ def send_sample(
 
     async def send() -> None:
         async with open_session() as session:
-            await make_targets(settings, session)[target].send(sample)
+            await make_targets(settings, session)[target].send([sample])
 
     started = time.monotonic()
     try:

@@ -79,14 +79,14 @@ def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
     narrow = _table("state", "event")
     for item in items:
         state = Text(item.state, _STATUS_STYLES[item.state])
-        target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _cell(item.last_error, 300)
+        target, summary, error = _cell(item.target, 64), _cell(item.summary, 90), _last_error(item)
         observed, next_attempt = _ago(item.created_at, " ago"), _next_attempt(item)
         wide.add_row(state, target, summary, observed, str(item.attempts), next_attempt, error, item.id)
         times = f"{observed}, {counted(item.attempts, 'attempt')}"
         narrow.add_row(
             state,
             _stacked(
-                Text.assemble("to ", target, ", ", times, f", next {next_attempt}" if next_attempt else ""),
+                Text.assemble("to ", target, ", ", times, f", {_ending(item)}" if _ending(item) else ""),
                 summary,
                 error,
                 Text(item.id, "dim"),
@@ -186,11 +186,26 @@ def _progress(progress: Progress, style: str) -> tuple[RenderableType, str]:
     return Padding(bar, 0), f"{progress.percent:g} % of {progress.chunks_total:,}"
 
 
-def _stacked(*lines: Text) -> Group:
+def _stacked(*lines: Text | Group) -> Group:
     return Group(*(line for line in lines if line))
 
 
+def _last_error(item: DeliveryItem) -> Text | Group:
+    """Return why it failed and, of a dead letter, more of the receiver's answer than that holds."""
+    error = _cell(item.last_error, 300)
+    answer = one_line(item.answer or "", 500)
+    if item.state != "dead" or not answer or answer in (item.last_error or ""):
+        return error
+    return Group(error, Text(f"answer: {answer}", "dim"))
+
+
+def _ending(item: DeliveryItem) -> str:
+    return f"next {_next_attempt(item)}" if item.state == "pending" else _next_attempt(item)
+
+
 def _next_attempt(item: DeliveryItem) -> str:
+    if item.state == "dead":
+        return f"given up {_ago(item.ended_at or item.created_at)} ago"
     if item.state != "pending":
         return ""
     if item.waits_for is not None:

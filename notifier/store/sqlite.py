@@ -6,7 +6,6 @@ what a failed statement left, and a failure inside its commit kills its thread f
 """
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -32,8 +31,9 @@ _Item = TypeVar("_Item")
 
 _ROOM_BYTES = 256 * 1024
 _ROWS_PER_STATEMENT = 500
-_ANSWER_WITHIN_SECONDS = 60.0
-_ALIVE_EVERY_SECONDS = 1.0
+_ANSWER_WITHIN_SECONDS = 60
+_LOCKED_MILLISECONDS = 10_000
+_LOG_BYTES = 16 * 1024 * 1024
 _NO_MORE = sqlitedict._RESPONSE_NO_MORE  # noqa: SLF001 - the marker its thread ends every answer with
 
 # What it logs is a stack of its own; the error itself is raised here and told once.
@@ -66,6 +66,9 @@ class SqliteStore:
                 decode=sqlitedict.identity,
             )
             self._ask("PRAGMA synchronous=FULL")
+            # Another program may hold it for a while, as for a backup.
+            self._ask(f"PRAGMA busy_timeout={_LOCKED_MILLISECONDS}")
+            self._ask(f"PRAGMA journal_size_limit={_LOG_BYTES}")
         except StoreError:
             self._lock.close()
             raise
@@ -134,14 +137,15 @@ class SqliteStore:
         answers: Queue[Any] = Queue()
         connection.execute(statement, tuple(arguments), answers)
         rows: list[Any] = []
-        deadline = time.monotonic() + _ANSWER_WITHIN_SECONDS
+        seconds = 0  # counted, not looked up: a process that was stopped meanwhile has not waited
         while True:
             try:
-                row = answers.get(timeout=_ALIVE_EVERY_SECONDS)
+                row = answers.get(timeout=1.0)
             except Empty:
                 if not connection.is_alive():
                     raise StoreError("its thread has died") from None
-                if time.monotonic() > deadline:
+                seconds += 1
+                if seconds > _ANSWER_WITHIN_SECONDS:
                     raise StoreError("it did not answer for a minute") from None
                 continue
             connection.check_raise_error()

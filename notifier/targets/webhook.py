@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import io
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from notifier.model import Event, Preview, SendError, utc_now
 from notifier.transport import (
     USER_AGENT,
     describe_fault,
+    excerpt,
     read_start,
     retry_after,
     shown,
@@ -39,7 +40,12 @@ from notifier.transport import (
 )
 
 _READ_OF_ANSWER = 64 * 1024
-_PERMANENT = frozenset({400, 410, 413, 422})
+_REFUSALS: dict[int, Literal["message", "endpoint"]] = {
+    400: "message",
+    410: "endpoint",
+    413: "message",
+    422: "message",
+}
 
 
 class WebhookSettings(Section):
@@ -94,6 +100,7 @@ class Webhook:
 
     concurrency = 10
     interval = timedelta(0)
+    grouping = None
 
     def __init__(
         self,
@@ -110,6 +117,7 @@ class Webhook:
         self._request_url = URL(self._url, encoded=self._url.isascii())
         self._keys = [decode_signing_secret(secret.get_secret_value()) for secret in settings.secret]
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self.timeout = settings.timeout
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds())
         self._proxy = settings.proxy or None
         self._session = session
@@ -121,8 +129,9 @@ class Webhook:
             *(secret.get_secret_value().removeprefix("whsec_") for secret in settings.secret),
         ]
 
-    async def send(self, event: Event) -> None:
+    async def send(self, events: Sequence[Event]) -> None:
         """Make one attempt; on return the receiver has answered 2xx. Raises SendError when it has not."""
+        (event,) = events
         body = self._body(event)
         headers = self._headers | self._own_headers(event, body)
         try:
@@ -151,7 +160,7 @@ class Webhook:
 
     def _body(self, event: Event) -> bytes:
         if event.payload is msgspec.UNSET:
-            raise SendError("the payload is no longer stored", permanent=True)
+            raise SendError("the payload is no longer stored", refused="message")
         return bytes(event.payload)
 
     def _own_headers(self, event: Event, body: bytes) -> dict[str, str]:
@@ -171,9 +180,11 @@ class Webhook:
             reason = f"answered {status}, a redirect, which is not followed"
         raise SendError(
             reason,
-            permanent=status in _PERMANENT,
+            refused=_REFUSALS.get(status),
             retry_after=retry_after(response, self._now()),
             outcome_unknown=status >= 500,
+            status=status,
+            answer=excerpt(answer, self._secrets),
         )
 
 

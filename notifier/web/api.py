@@ -15,6 +15,7 @@ from notifier import __version__
 from notifier.model import DELIVERY_STATES, PollReport, is_delivery_state
 from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursorError
 from notifier.records import Records
+from notifier.replays import Order, RefusedOrderError, Retried
 from notifier.views import (
     Status,
     list_deliveries,
@@ -30,10 +31,19 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     records: Records
     targets: Collection[str]
     """The names of the targets that are configured."""
+    retry: Callable[[Order], Awaitable[list[str]]]
+    """Makes dead letters pending again. Raises RefusedOrderError."""
     polls: Callable[[], Mapping[str, PollReport]]
     """Returns how the polls of each source are going."""
     state_path: Path
     started_at: datetime
+
+
+class RetryAll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an order to make dead letters pending again."""
+
+    target: str | None = None
+    """Only those for this target."""
 
 
 def make_application(daemon: Daemon) -> web.Application:
@@ -62,6 +72,21 @@ def make_application(daemon: Daemon) -> web.Application:
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
         return await reply(partial(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor))
 
+    async def retry(request: web.Request) -> web.Response:
+        order = Order(id=request.match_info["id"])
+        return _reply(Retried(await daemon.retry(order)))
+
+    async def retry_all(request: web.Request) -> web.Response:
+        try:
+            wanted = msgspec.json.decode(await request.read() or b"{}", type=RetryAll)
+        except ValueError as error:  # msgspec's own errors and those of UTF-8 are
+            raise web.HTTPBadRequest(text=str(error)) from error
+        if wanted.target is not None and wanted.target not in daemon.targets:
+            raise web.HTTPNotFound(text=f"there is no target {wanted.target}")
+        return _reply(Retried(await daemon.retry(Order(target=wanted.target))))
+
+    application.router.add_post("/api/v1/deliveries/retry", retry_all)
+    application.router.add_post("/api/v1/deliveries/{id}/retry", retry)
     application.router.add_get("/api/v1/status", status)
     application.router.add_get("/api/v1/jobs", jobs)
     application.router.add_get("/api/v1/deliveries", deliveries)
@@ -97,6 +122,8 @@ async def _errors_as_json(
 ) -> web.StreamResponse:
     try:
         return await handler(request)
+    except RefusedOrderError as error:
+        return _reply({"error": str(error)}, 404 if error.unknown else 409)
     except BadCursorError as error:
         return _reply({"error": f"cursor: {error}"}, 400)
     except web.HTTPException as error:

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,15 +16,18 @@ from slack_sdk.web.internal_utils import get_user_agent
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 from yarl import URL
 
-from notifier.model import Event, Preview, SendError, utc_now
+from notifier.model import Event, Grouping, Preview, SendError, utc_now
+from notifier.outbox import batch_id
 from notifier.payload import read_payload
+from notifier.targets.slack.digest import render_digest, render_plain_digest
 from notifier.targets.slack.message import Message, as_plain_text, mention_for, render
 from notifier.targets.slack.refusal import PayloadRefusedError, refusal
-from notifier.targets.slack.session import OWN_HEADERS, Session
+from notifier.targets.slack.session import NO_OBJECT, OWN_HEADERS, Session
 from notifier.targets.slack.settings import SlackSettings
 from notifier.transport import (
     USER_AGENT,
     describe_fault,
+    excerpt,
     parse_retry_after,
     shown,
     url_secrets,
@@ -32,6 +35,8 @@ from notifier.transport import (
 )
 
 EVENT_TYPE = "backfill_notifier_event"
+DIGEST_LIMIT = 1000
+"""The most events in one digest."""
 
 _MAY_POST = frozenset({"chat:write", "chat:write:bot", "bot"})  # the last two of older apps
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,60}")
@@ -57,9 +62,12 @@ class SlackChannel:
         session: aiohttp.ClientSession,
         tls: ssl.SSLContext | bool,
         job_links: Mapping[str, str],
+        digest_over: int,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = name
+        self.timeout = settings.timeout
+        self.grouping = Grouping(over=digest_over, limit=DIGEST_LIMIT)
         self._channel = settings.channel
         self._mentions = settings.mentions
         self._job_links = job_links
@@ -88,22 +96,23 @@ class SlackChannel:
                 token, base_url=settings.api_url, user_agent_prefix=USER_AGENT, **terms
             )
 
-    async def send(self, event: Event) -> None:
+    async def send(self, events: Sequence[Event]) -> None:
         """Make one attempt; on return Slack has posted the message. Raises SendError when it has not.
 
-        A message that Slack refuses for how it is written is sent once more, as plain text.
+        Several events are one digest. A message that Slack refuses for how it is written is sent once
+        more, as plain text.
         """
-        message = self._message(event)
         try:
             try:
-                await self._post(self._arguments(event, message))
+                await self._post(self._arguments(events, self._message(events)))
             except PayloadRefusedError as error:
-                arguments = self._arguments(event, as_plain_text(message))
+                arguments = self._arguments(events, self._message(events, plain=True))
                 if "metadata" in error.code:
                     arguments.pop("metadata", None)
                 await self._post(arguments)
         except PayloadRefusedError as error:
-            raise SendError(f"{error.reason}, also as plain text", permanent=True) from None
+            reason = f"{error.reason}, also as plain text"
+            raise SendError(reason, refused="message", status=error.status, answer=error.answer) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # What aiohttp and slack-sdk raise holds the URL or the whole answer: it is not chained.
             raise SendError(describe_fault(error), outcome_unknown=was_sent(error)) from None
@@ -114,7 +123,7 @@ class SlackChannel:
         headers["User-Agent"] = get_user_agent(USER_AGENT)
         if self._hook is None:
             headers["Authorization"] = "Bearer REDACTED"
-        body = json.dumps(self._arguments(event, self._message(event))).encode()  # as slack-sdk writes it
+        body = json.dumps(self._arguments([event], self._message([event]))).encode()  # as slack-sdk writes it
         return Preview(request=f"POST {self._shown_url}", headers=headers, body=body)
 
     async def probe(self) -> str | None:
@@ -142,27 +151,32 @@ class SlackChannel:
             f"Whether it may post to {self._channel} only a message tells: notifier test {self.name}"
         )
 
-    def _message(self, event: Event) -> Message:
-        if event.payload is msgspec.UNSET:
-            raise SendError("the payload is no longer stored", permanent=True)
-        payload = read_payload(event.payload)
-        return render(
-            payload,
-            job_link=self._job_links.get(payload.data.source, ""),
-            mention=mention_for(payload.type, self._mentions),
-        )
+    def _message(self, events: Sequence[Event], *, plain: bool = False) -> Message:
+        first = events[0]
+        if first.payload is msgspec.UNSET:
+            raise SendError("the payload is no longer stored", refused="message")
+        payload = read_payload(first.payload)
+        job_link = self._job_links.get(payload.data.source, "")
+        if len(events) > 1:
+            draw = render_plain_digest if plain else render_digest
+            return draw(events, source=payload.data.source, job_link=job_link, mentions=self._mentions)
+        message = render(payload, job_link=job_link, mention=mention_for(payload.type, self._mentions))
+        return as_plain_text(message) if plain else message
 
-    def _arguments(self, event: Event, message: Message) -> dict[str, Any]:
+    def _arguments(self, events: Sequence[Event], message: Message) -> dict[str, Any]:
         if self._hook is not None:
             return message.arguments()
-        metadata = {"event_type": EVENT_TYPE, "event_payload": {"event_id": event.id}}
+        known_by = batch_id([event.id for event in events])
+        metadata = {"event_type": EVENT_TYPE, "event_payload": {"event_id": known_by}}
         return {"channel": self._channel, **message.arguments(), "metadata": metadata}
 
     async def _post(self, arguments: dict[str, Any]) -> None:
         if self._hook is not None:
             reply = await self._hook.send_dict(arguments)
             if not 200 <= reply.status_code < 300:
-                raise self._refused(reply.status_code, reply.headers, _hook_code(reply.body), reply.body)
+                raise self._refused(
+                    reply.status_code, reply.headers, _hook_code(reply.body), reply.body, answer=reply.body
+                )
             return
         try:
             await self._api.chat_postMessage(**arguments)
@@ -183,10 +197,18 @@ class SlackChannel:
             code if isinstance(code, str) and _CODE.fullmatch(code) else "",
             "; ".join(map(str, messages)) if isinstance(messages, list) else "",
             str(data.get("needed") or ""),
+            answer=data.get(NO_OBJECT) or json.dumps(data, ensure_ascii=False),
         )
 
     def _refused(
-        self, status: int, headers: Mapping[str, str], code: str, words: str, needed: str = ""
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        code: str,
+        words: str,
+        needed: str = "",
+        *,
+        answer: str,
     ) -> SendError | PayloadRefusedError:
         return refusal(
             status=status,
@@ -195,6 +217,7 @@ class SlackChannel:
             needed=shown(needed, self._secrets),
             retry_after=parse_retry_after(headers.get("Retry-After"), self._now()),
             hook=self._hook is not None,
+            answer=excerpt(answer, self._secrets),
         )
 
 

@@ -18,6 +18,7 @@ from notifier.glob import matches
 from notifier.model import is_active
 from notifier.payload import MARK, Payload
 from notifier.summary import headline, one_line
+from notifier.targets.slack.look import look_of
 from notifier.targets.slack.mrkdwn import code, code_block, escape, link, local_time, plain
 
 Block = dict[str, Any]
@@ -32,30 +33,6 @@ _BAR_CELLS = 16
 _CHUNKS = 100
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
-
-
-class _Look(msgspec.Struct, frozen=True):
-    emoji: str
-    colour: str
-
-
-_LOOKS = {
-    "backfill.staging": _Look("📦", "#868e96"),
-    "backfill.transporting": _Look("🚚", "#1d9bd1"),
-    "backfill.completed": _Look("✅", "#2eb67d"),
-    "backfill.failed": _Look("❌", "#e01e5a"),
-    "backfill.cancelled": _Look("🚫", "#ecb22e"),
-    "backfill.progress": _Look("📈", "#1d9bd1"),
-    "backfill.stalled": _Look("⏳", "#ecb22e"),
-    "backfill.resumed": _Look("▶️", "#1d9bd1"),
-    "backfill.removed": _Look("❓", "#ecb22e"),
-    "source.down": _Look("🚨", "#e01e5a"),
-    "source.up": _Look("🟢", "#2eb67d"),
-    "target.down": _Look("🚨", "#e01e5a"),
-    "target.up": _Look("🟢", "#2eb67d"),
-    "delivery.dead": _Look("📭", "#e01e5a"),
-}
-_UNKNOWN = _Look("🔹", "#868e96")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +51,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 def render(payload: Payload, *, job_link: str, mention: str) -> Message:
     """Return the message for an event. `mention` is the config's and stands as it is; the rest is foreign."""
-    look = _LOOKS.get(payload.type, _UNKNOWN)
+    look = look_of(payload.type)
     data = payload.data
     details = Details() if data.job_id is None else read_details(data.job)
     head, tail = f"{look.emoji} {MARK if data.test else ''}", f" {mention}" if mention else ""
@@ -82,7 +59,7 @@ def render(payload: Payload, *, job_link: str, mention: str) -> Message:
     body = (*_facts(payload, details), *_errors(payload, details), _foot(payload))
     return Message(
         text=f"{head}{summary}{tail}",
-        blocks=(_section(f"{head}{_title(payload, details, job_link)}{tail}"),),
+        blocks=(section(f"{head}{_title(payload, details, job_link)}{tail}"),),
         attachments=({"color": look.colour, "fallback": summary, "blocks": body},),
     )
 
@@ -115,11 +92,14 @@ def _title(payload: Payload, details: Details, job_link: str) -> str:
     if data.job_id is None:
         return f"*{plain(_summary(payload), 400)}*"
     name, words = headline(_summary(payload), details, data.job_id)
-    label = plain(name, 150)
-    url = escape(job_link.replace("{job_id}", quote(data.job_id, safe="")))
-    if label and 0 < len(url) <= _URL:
-        label = link(url, label)
+    label = linked(plain(name, 150), data.job_id, job_link)
     return f"*{label}* {plain(words, 200)}" if label else f"*{plain(words, 200)}*"
+
+
+def linked(label: str, job_id: str, job_link: str) -> str:
+    """Return what a job is called, escaped already, leading to where the config says when it says so."""
+    url = escape(job_link.replace("{job_id}", quote(job_id, safe="")))
+    return link(url, label) if label and 0 < len(url) <= _URL else label
 
 
 def _facts(payload: Payload, details: Details) -> Iterator[Block]:
@@ -135,11 +115,11 @@ def _facts(payload: Payload, details: Details) -> Iterator[Block]:
     ):
         line = f"*{label}*  {value}\n" if value else ""
         if len(text) + len(line) > _SECTION:
-            yield _section(text)
+            yield section(text)
             text = ""
         text += line
     if text:
-        yield _section(text)
+        yield section(text)
 
 
 def _window(details: Details) -> str:
@@ -203,7 +183,7 @@ def _errors(payload: Payload, details: Details) -> Iterator[Block]:
     error = details.error_message if data.job_id is not None else data.reason
     is_new = error and (data.job_id is not None or one_line(error, 300) not in data.summary)
     if is_new and (block := code_block(error or "", _SECTION)):
-        yield _section(block)
+        yield section(block)
 
 
 def _foot(payload: Payload) -> Block:
@@ -218,5 +198,6 @@ def _foot(payload: Payload) -> Block:
     return {"type": "context", "elements": (text,)}
 
 
-def _section(text: str) -> Block:
+def section(text: str) -> Block:
+    """Return a block of text, at most 3000 characters."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text.rstrip(), "verbatim": True}}

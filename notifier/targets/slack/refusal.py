@@ -1,6 +1,7 @@
 """What Slack's answers mean: what to do about them, and whether the message may be there. Pure."""
 
 from datetime import timedelta
+from functools import partial
 
 from notifier.model import SendError
 
@@ -83,10 +84,12 @@ _HOOK_ADVICE = {
 class PayloadRefusedError(Exception):
     """Slack refused how the message is written: it was not posted, plain text may be."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, *, status: int, answer: str) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.status = status
+        self.answer = answer
 
 
 def refusal(
@@ -97,34 +100,37 @@ def refusal(
     needed: str = "",
     retry_after: timedelta | None = None,
     hook: bool = False,
+    answer: str = "",
 ) -> SendError | PayloadRefusedError:
     """Return what a reply that is no success means.
 
     `code` is Slack's error, or "" when the reply has none; `detail` is what else it says, fit to be shown;
-    `needed` the scope that is missing; `hook` says that an incoming webhook gave it.
+    `needed` the scope that is missing; `hook` says that an incoming webhook gave it; `answer` is how it
+    begins, fit to be stored.
     """
+    error = partial(SendError, status=status, answer=answer)
     if 300 <= status < 400:
-        return SendError(f"answered {status}, a redirect, which is not followed")
+        return error(f"answered {status}, a redirect, which is not followed")
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        return SendError("Slack asks to slow down (429)", retry_after=retry_after)
+        return error("Slack asks to slow down (429)", retry_after=retry_after)
     advice = (_HOOK_ADVICE if hook else {}).get(code) or _ADVICE.get(code, "")
     reason = _reason(status, code, detail, advice.replace("{needed}", needed or "chat:write"))
     gone = code in _GONE or status == 410
     known = gone or code in _ADVICE or code in _UNKNOWN
     if code in _PAYLOAD or (status in (400, 413, 422) and not known):
-        return PayloadRefusedError(code, reason)
+        return PayloadRefusedError(code, reason, status=status, answer=answer)
     if status >= 500 or code in _UNKNOWN:
-        return SendError(reason, retry_after=retry_after, outcome_unknown=True)
+        return error(reason, retry_after=retry_after, outcome_unknown=True)
     if 200 <= status < 300 and not code:
         reason = f"answered {status}, but not as Slack does; is api_url right?"
-        return SendError(reason, outcome_unknown=True)
-    return SendError(reason, retry_after=retry_after, permanent=gone)
+        return error(reason, outcome_unknown=True)
+    return error(reason, retry_after=retry_after, refused="endpoint" if gone else None)
 
 
 def _reason(status: int, code: str, detail: str, advice: str) -> str:
     if not code:
         return f"answered {status}" + (f": {detail}" if detail else "")
     words = f"Slack refused it: {code}"
-    if detail and code in _PAYLOAD:
+    if detail not in ("", code) and code in _PAYLOAD:
         words += f" ({detail})"
     return f"{words}; {advice}" if advice else words

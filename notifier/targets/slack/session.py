@@ -15,6 +15,9 @@ from notifier.transport import read_start
 _READ_OF_ANSWER = 1024 * 1024  # Slack repeats the message, each character of it as up to twelve
 
 
+NO_OBJECT = "(no JSON object)"
+"""The key of a body that is none."""
+
 OWN_HEADERS = {"Accept-Encoding": "identity"}
 
 
@@ -33,12 +36,12 @@ class Answer:
         return self._body.decode(errors="replace")
 
     async def json(self) -> dict[str, Any]:
-        """Return the JSON object that the body is; {} for anything else, which slack-sdk trips over."""
+        """Return the JSON object that the body is; anything else, which slack-sdk trips over, as one."""
         try:
             value = json.loads(self._body)
         except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
+            value = None
+        return value if isinstance(value, dict) else {NO_OBJECT: await self.text()}
 
 
 class Session:

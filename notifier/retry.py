@@ -1,0 +1,88 @@
+"""What an attempt makes of its delivery: delivered, tried again and when, or given up. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from notifier.model import Attempt, AttemptOutcome, Delivery, SendError
+
+KEPT_ATTEMPTS = 20
+"""How many attempts of a delivery are remembered."""
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a failed delivery is tried again (contract, section 4.4)."""
+
+    first_retry: timedelta
+    max_retry: timedelta
+    give_up_after: timedelta
+
+
+Outcome = Literal["delivered", "retry", "split", "dead"]
+"""`split`: it was refused together with others; it is tried again alone."""
+
+
+def judge(
+    delivery: Delivery,
+    error: SendError | None,
+    *,
+    policy: RetryPolicy,
+    now: datetime,
+    took: timedelta,
+    chance: float,
+    alone: bool = True,
+) -> tuple[Outcome, Delivery]:
+    """Return what an attempt that just ended, and took this long, makes of its delivery.
+
+    `chance`, from 0 to 1, is the jitter: 0 is half the nominal wait, 1 is one and a half times it;
+    `alone` is false for what was sent together with others.
+    """
+    started = now - took
+    started = started.replace(microsecond=started.microsecond // 1000 * 1000)
+    first = delivery.first_attempt_at or started
+    attempt = Attempt(
+        at=started,
+        outcome=_outcome(error),
+        duration_ms=round(took.total_seconds() * 1000),
+        status=None if error is None else error.status,
+        error=None if error is None else error.reason,
+    )
+    tried = msgspec.structs.replace(
+        delivery,
+        attempts=delivery.attempts + 1,
+        history=(*delivery.history, attempt)[-KEPT_ATTEMPTS:],
+        first_attempt_at=first,
+        next_attempt_at=None,
+        held_until=None,
+        last_error=attempt.error,
+        answer=None if error is None else error.answer,
+    )
+    if error is None:
+        return "delivered", msgspec.structs.replace(tried, state="delivered", ended_at=now)
+    if error.refused == "message" and not alone:
+        return "split", tried
+    if error.refused or now - first - delivery.held >= policy.give_up_after:
+        return "dead", msgspec.structs.replace(tried, state="dead", ended_at=now)
+    wait = backoff(tried.attempts, policy, chance)
+    if error.retry_after is not None:
+        wait = max(wait, error.retry_after)
+        held = delivery.held + error.retry_after
+        tried = msgspec.structs.replace(tried, held_until=now + error.retry_after, held=held)
+    return "retry", msgspec.structs.replace(tried, next_attempt_at=now + wait)
+
+
+def backoff(attempts: int, policy: RetryPolicy, chance: float) -> timedelta:
+    """Return the wait after this many failed attempts: doubling from the first to the longest, jittered."""
+    doublings = min(attempts - 1, 60)
+    enough = policy.max_retry // policy.first_retry + 1  # to reach the longest; more could overflow
+    nominal = min(policy.max_retry, policy.first_retry * min(1 << doublings, enough))
+    return nominal * (0.5 + chance)
+
+
+def _outcome(error: SendError | None) -> AttemptOutcome:
+    if error is None:
+        return "delivered"
+    if error.refused:
+        return "refused"
+    return "unknown" if error.outcome_unknown else "failed"

@@ -1,0 +1,109 @@
+"""What is old is forgotten: jobs not listed any more, deliveries that are done, the events they were of."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from notifier.duration import format_duration
+from notifier.model import JobKey, JobRecord, SourceRecord, utc_now
+from notifier.prune import prune_job, prune_source, pruned
+from notifier.state import JobUpdate, SourceUpdate, State
+from notifier.summary import counted
+from notifier.turn import Turn
+
+_log = logging.getLogger(__name__)
+
+_EVERY = timedelta(hours=1)
+_JOBS_PER_COMMIT = 500
+
+
+class Upkeep:
+    """Keeps the state from growing without bound; what it removed is logged.
+
+    `listing` returns the sources of which it is known what is listed: jobs of others are not forgotten.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        keep: timedelta,
+        listing: Callable[[], Collection[str]],
+        every: timedelta = _EVERY,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._state = state
+        self._keep = keep
+        self._listing = listing
+        self._every = every
+        self._now = now
+
+    async def run(self) -> None:
+        """Prune once an hour, until cancelled. Raises StoreError when the state fails."""
+        while True:
+            await asyncio.sleep(self._every.total_seconds())
+            await self.prune()
+
+    async def prune(self) -> Counter[str]:
+        """Remove what is older than it has to be kept, durably; return how much of what it was."""
+        before, listing = self._now() - self._keep, self._listing()
+        found: Counter[str] = Counter()
+        forgotten_seqs: dict[str, int] = {}
+        jobs: dict[JobKey, JobUpdate] = {}
+        sources: dict[str, SourceUpdate] = {}
+        turn = Turn()
+        for key, record in self._state.records.jobs():
+            await turn.pass_on()
+            left = prune_job(record, before, listing_known=key[0] in listing)
+            if left is record:
+                continue
+            if left is None:
+                forgotten = max(record.seq, forgotten_seqs.get(key[0], 0))
+                forgotten_seqs[key[0]] = forgotten
+                sources[key[0]] = partial(_note_forgotten, seq=forgotten)
+            jobs[key] = partial(_prune_job, before=before, listing_known=key[0] in listing, found=found)
+            if len(jobs) == _JOBS_PER_COMMIT:
+                await self._state.commit(jobs=jobs, sources=sources)
+                jobs, sources = {}, {}
+        if jobs:
+            await self._state.commit(jobs=jobs, sources=sources)
+        sources = {
+            name: partial(_prune_source, before=before, found=found)
+            for name, record in self._state.records.sources().items()
+            if prune_source(record, before) is not record
+        }
+        if sources:
+            await self._state.commit(sources=sources)
+        if found:
+            what = ", ".join(counted(number, *words.split("|")) for words, number in sorted(found.items()))
+            _log.info("pruned what is older than %s: %s", format_duration(self._keep), what)
+        return found
+
+
+def _prune_job(
+    record: JobRecord | None, *, before: datetime, listing_known: bool, found: Counter[str]
+) -> JobRecord | None:
+    if record is None:
+        return None
+    new = prune_job(record, before, listing_known=listing_known)
+    found.update(pruned(record, new))
+    return new
+
+
+def _note_forgotten(record: SourceRecord | None, *, seq: int) -> SourceRecord:
+    if record is None:
+        raise LookupError("no record of a source whose jobs are forgotten")
+    return msgspec.structs.replace(record, forgotten_seq=max(seq, record.forgotten_seq))
+
+
+def _prune_source(record: SourceRecord | None, *, before: datetime, found: Counter[str]) -> SourceRecord:
+    if record is None:
+        raise LookupError("no record to prune")
+    new = prune_source(record, before)
+    found.update(pruned(record, new))
+    return new

@@ -1,0 +1,105 @@
+"""A hundred ends that the daemon did not choose."""
+
+import asyncio
+import random
+import re
+import signal
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from notifier.demo.slack import Post
+from tests.daemon import Daemon
+from tests.servers import ScriptedServer
+from tests.slack import TOKEN, CheckedSlack
+from tests.world import World, event_ids, faults
+
+CONFIG = """
+[[sources]]
+api_key = "key-for-tests"
+base_url = "{api}"
+poll_every = "20ms"
+poll_idle_every = "20ms"
+
+[targets.ops]
+type = "webhook"
+url = "{receiver}/hooks/ops"
+
+[targets.data-team]
+type = "slack"
+token = "{token}"
+channel = "#data-backfills"
+api_url = "{slack}/api/"
+
+[delivery]
+first_retry = "50ms"
+max_retry = "200ms"
+digest_over = 3
+
+[store]
+url = "sqlite:///{state}"
+"""
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(100, marks=pytest.mark.timeout(400)),
+        pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(4000)]),
+    ],
+)
+async def test_kills_at_random_instants_under_load_break_no_chain(
+    tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer, slack: CheckedSlack, rounds: int
+) -> None:
+    lots = random.Random(50)
+    world = World(jobs=60, seed=51)
+    api.answer = world.listing
+
+    def unreliable(_: web.Request) -> web.Response:
+        return web.Response(status=lots.choices([204, 500, 429], [90, 6, 4])[0])
+
+    receiver.answer = unreliable
+    config = tmp_path / "notifier.toml"
+    config.write_text(
+        CONFIG.format(
+            api=api.url, receiver=receiver.url, slack=slack.url, token=TOKEN, state=tmp_path / "state.db"
+        )
+    )
+    for round_ in range(rounds):
+        async with Daemon(config) as daemon:
+            if round_ % 5 == 4:  # while it starts
+                await asyncio.sleep(lots.uniform(0, 0.6))
+            else:
+                await api.arrived(len(api.requests) + lots.randint(1, 4))
+                await asyncio.sleep(lots.uniform(0, 0.15))
+            daemon.process.kill()
+            await daemon.process.wait()
+
+    world.frozen = True
+    receiver.answer = web.Response(status=204)
+    async with Daemon(config) as daemon:
+        await api.arrived(len(api.requests) + 2)
+        async with asyncio.timeout(60):
+            while faults(world, receiver):
+                await receiver.arrived(len(receiver.requests) + 1)
+            while told(slack.posts) < len(event_ids(receiver)):
+                await daemon.said_more()
+        assert await daemon.ends(signal.SIGTERM) == 0
+
+    assert len(event_ids(receiver)) > 10 * rounds, "too little happened to prove anything"
+    assert not faults(world, receiver)
+    assert told(slack.posts) == len(event_ids(receiver))
+
+
+def told(posts: list[Post]) -> int:
+    """Return of how many events a channel was told; what it was told twice must be the same."""
+    texts: defaultdict[str, set[str]] = defaultdict(set)
+    for post in posts:
+        texts[post.message["metadata"]["event_payload"]["event_id"]].add(post.message["text"])
+    assert all(len(each) == 1 for each in texts.values()), "a repeat says something else"
+    digests = [text for id_, each in texts.items() for text in each if id_.startswith("bat_")]
+    counts = [re.match(r"\S+ ([\d,]+) events of allium: ", text) for text in digests]
+    assert digests, "no digest was sent"
+    return len(texts) - len(digests) + sum(int(c[1].replace(",", "")) for c in counts if c is not None)
