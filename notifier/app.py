@@ -129,7 +129,11 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
 
 
 def _watched(parts: Parts) -> list[UnderWay]:
-    return [parts.state.under_way, *(dispatcher.under_way for dispatcher in parts.dispatchers)]
+    return [
+        parts.state.under_way,
+        *(watcher.under_way for watcher in parts.watchers),
+        *(dispatcher.under_way for dispatcher in parts.dispatchers),
+    ]
 
 
 async def _work_off(parts: Parts, deadline: float) -> None:

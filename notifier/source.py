@@ -130,6 +130,7 @@ class AlliumSource:
         self.name = settings.name
         self._url = f"{settings.base_url.rstrip('/')}/api/v1/beam/backfills"
         self._key = settings.api_key.get_secret_value()
+        self.timeout = settings.timeout
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds())
         self._max_body = settings.max_body
         self._proxy = settings.proxy or None

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
@@ -26,6 +26,8 @@ from notifier.turn import Turn
 _log = logging.getLogger(__name__)
 
 _PASSED_ON_AT_ONCE = 1000
+_TAKING_IN = timedelta(minutes=10)
+"""More than it can take to compare and store a listing, beside what it takes to fetch it."""
 
 
 class Watcher:
@@ -63,17 +65,34 @@ class Watcher:
         """The jobs whose records say that they are not listed."""
         self._active = False
         self._proves_absence = False
+        self._polls = 0
+        self._polling = False
 
     @property
     def is_current(self) -> bool:
         """Whether the last poll was good and told of every job: what is not listed is not."""
         return self._proves_absence and not self.report.failures
 
+    def under_way(self) -> Mapping[Hashable, tuple[str, float]]:
+        """Return the poll under way, with what it is and how many seconds it may take."""
+        if not self._polling:
+            return {}
+        longest = self._source.timeout + _TAKING_IN
+        return {self._polls: (f"a poll of {self.name}", longest.total_seconds())}
+
     async def observe(self) -> timedelta:
         """Poll once; on return what changed is durable. Return how long to wait until the next poll.
 
         Raises StoreError when it could not be made durable; a poll that failed is logged and counted.
         """
+        self._polls += 1
+        self._polling = True
+        try:
+            return await self._observe()
+        finally:
+            self._polling = False
+
+    async def _observe(self) -> timedelta:
         try:
             reply = await self._source.fetch(self._known)
             if reply.listing is not None:

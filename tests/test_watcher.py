@@ -549,3 +549,37 @@ async def test_what_is_listed_is_known_after_a_good_poll_of_a_whole_listing_only
             api.answer = answer
             await watched.observe()
             assert watched.watcher.is_current == is_known
+
+
+async def test_a_poll_is_under_way_until_it_has_ended_and_each_is_another_one(
+    api: ScriptedServer, path: Path
+) -> None:
+    release = asyncio.Event()
+    numbers: list[object] = []
+
+    async def later(_: web.Request) -> web.Response:
+        await release.wait()
+        return web.json_response([job("a")])
+
+    api.script = [later]
+
+    def noted(_: web.Request) -> web.Response:
+        numbers.extend(watched.watcher.under_way())
+        return web.json_response([])
+
+    async with watching(api, path) as watched:
+        assert watched.watcher.under_way() == {}
+        poll = asyncio.create_task(watched.watcher.observe())
+        await api.arrived(1)
+        [(first, (what, seconds))] = watched.watcher.under_way().items()
+        assert (what, seconds) == ("a poll of allium", 630)
+        release.set()
+        await poll
+        assert watched.watcher.under_way() == {}
+        api.script = [noted]
+        await watched.watcher.observe()
+        assert first not in numbers
+        assert len(numbers) == 1
+        api.answer = web.Response(status=500)
+        await watched.watcher.observe()
+        assert watched.watcher.under_way() == {}
