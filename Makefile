@@ -14,7 +14,7 @@ demo: $(VENV)/.run  ## the whole system on this machine: make demo ARGS="--secon
 test: $(VENV)/.dev  ## the test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-soak: $(VENV)/.dev  ## what takes too long for the suite: a thousand kills, more full disks, years by accelerated clock
+soak: $(VENV)/.dev  ## what takes too long for the suite: a thousand kills, thirty times as many full disks, years by accelerated clock
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
