@@ -103,26 +103,30 @@ def run_once(settings: Settings, *, limit: timedelta) -> bool:
     """Poll each source once and send all that is due; return whether every poll and attempt was good.
 
     Raises StoreError when the state cannot be used, StuckError when something does not end, and TimeoutError
-    when it takes longer than the limit; attempts under way then get ten seconds to end, or the next run
-    would repeat them.
+    when it takes longer than the limit. Polls may take half of it: what others found must be sent. Attempts
+    under way at its end get ten seconds, or the next run would repeat them.
     """
     with Watchdog() as watchdog:
         return asyncio.run(_run_once(settings, watchdog, limit))
 
 
 async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) -> bool:
-    deadline = asyncio.get_running_loop().time() + limit.total_seconds()
+    started = asyncio.get_running_loop().time()
+    deadline = started + limit.total_seconds()
     with _single_error():
         async with _parts(settings, once=True) as parts, asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
-            async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as polls:
-                for watcher in parts.watchers:
-                    polls.create_task(watcher.observe())
+            polls = [tasks.create_task(watcher.observe()) for watcher in parts.watchers]
+            _, late = await asyncio.wait(polls, timeout=(deadline - started) / 2)
+            for poll in late:
+                poll.cancel()
             await _work_off(parts, deadline)
             await parts.notices.tell_due()
             await _work_off(parts, deadline)
             await parts.upkeep.prune()
             watching.cancel()
+            if late:
+                raise TimeoutError
             failures = [watcher.report.failures for watcher in parts.watchers]
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
             return not any(failures)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from notifier.model import InspectableTarget
+from notifier.resolver import Resolver
 from notifier.settings import Settings, TargetSettings
 from notifier.source import AlliumSource, SourceSettings
 from notifier.targets.slack.settings import SlackSettings
@@ -16,7 +17,9 @@ def open_session() -> aiohttp.ClientSession:
     """Return a session without cookies, and without proxies from the environment."""
     # Each lane bounds its own concurrency; one pool's bound would let a stuck target delay the others.
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        connector=aiohttp.TCPConnector(limit=0, resolver=Resolver()),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
     )
 
 

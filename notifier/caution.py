@@ -2,13 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from stat import S_ISDIR
 
+from notifier.duration import format_duration
 from notifier.glob import matches
 from notifier.model import ALL_TYPES
 from notifier.problem import did_you_mean, os_words
 from notifier.settings import Settings
 from notifier.targets.slack.settings import SlackSettings
+
+_SHORT_KEEP = timedelta(days=1)
 
 
 def cautions(settings: Settings) -> Iterator[str]:
@@ -23,6 +27,11 @@ def cautions(settings: Settings) -> Iterator[str]:
         if isinstance(target, SlackSettings):
             yield from (f"{name}: {line}" for line in _slack(target))
     yield from _same_channels(settings)
+    if settings.store.keep < _SHORT_KEEP:
+        yield (
+            f"what was given up is forgotten after {format_duration(settings.store.keep)} ([store] keep): "
+            "there is little time to see it and have it sent again"
+        )
     yield from _state_directory(settings)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from notifier.model import Deaths, Delivery, Event, SourceRecord
-from notifier.outbox import event_id
+from notifier.outbox import LOST_SOURCE, LOST_TARGET, event_id
 from notifier.payload import Data, encode_payload
 from notifier.summary import counted, one_line
 
@@ -22,7 +22,7 @@ def count_deaths(record: SourceRecord, dead: Iterable[tuple[Event, Delivery]]) -
     """Return the record with these new dead letters counted, but for those that cause no further event."""
     deaths = dict(record.deaths)
     for event, delivery in dead:
-        if event.type == TYPE or event.type.startswith("target."):
+        if _causes_none(event):
             continue
         old = deaths.get(delivery.target, Deaths())
         deaths[delivery.target] = Deaths(
@@ -33,6 +33,22 @@ def count_deaths(record: SourceRecord, dead: Iterable[tuple[Event, Delivery]]) -
             told_at=old.told_at,
         )
     return msgspec.structs.replace(record, deaths=deaths)
+
+
+def discount_deaths(record: SourceRecord, replayed: Iterable[tuple[Event, Delivery]]) -> SourceRecord:
+    """Return the record without counting these dead letters, which are pending again: no news any more."""
+    deaths = dict(record.deaths)
+    for event, delivery in replayed:
+        old = deaths.get(delivery.target, Deaths())
+        is_counted = delivery.last_error not in (LOST_TARGET, LOST_SOURCE) and not _causes_none(event)
+        is_untold = old.told_at is None or (delivery.ended_at or old.told_at) > old.told_at
+        if is_counted and is_untold and old.count:
+            deaths[delivery.target] = msgspec.structs.replace(old, count=old.count - 1)
+    return msgspec.structs.replace(record, deaths=deaths)
+
+
+def _causes_none(event: Event) -> bool:
+    return event.type == TYPE or event.type.startswith("target.")
 
 
 def next_telling(

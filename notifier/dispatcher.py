@@ -14,6 +14,7 @@ from notifier.duration import spell_duration
 from notifier.lanes import Batch, Lane, Waiting
 from notifier.model import Delivery, Event, OpenBatch, RecordKey, SendError, Target, utc_now
 from notifier.outbox import batch_id
+from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.retry import Outcome, RetryPolicy, judge
 from notifier.settlement import Settlement, open_batch
@@ -69,6 +70,7 @@ class Dispatcher:
         self._limit_seconds = (2 * target.timeout + _SPARE).total_seconds()
         self._numbers = count()
         self._under_way: dict[int, str] = {}
+        self._pauses = Pauses()
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -82,17 +84,34 @@ class Dispatcher:
         self._wake.set()
 
     def resume(self, key: RecordKey, delivery: Delivery) -> None:
-        """Queue a delivery that an earlier process left; what the target asked that one for still holds."""
+        """Queue a stored delivery: what an earlier process left, or a replay, which goes before all others.
+
+        A pause that the target asked the earlier process for still holds.
+        """
         self._lane.add(self._waiting(key, delivery))
-        self._lane.hold(self._clock_time(delivery.held_until))
+        self._hold_on(delivery)
+        if delivery.replay and not delivery.attempts:
+            self._lane.hurry()
         self._wake.set()
 
     def resume_batch(self, members: Sequence[tuple[RecordKey, Delivery]]) -> None:
         """Queue a batch that an earlier process left, before the later deliveries of its jobs."""
         self._lane.restore(tuple(self._waiting(key, delivery) for key, delivery in members))
         for _, delivery in members:
-            self._lane.hold(self._clock_time(delivery.held_until))
+            self._hold_on(delivery)
         self._wake.set()
+
+    def _hold_on(self, delivery: Delivery) -> None:
+        if delivery.held_until is not None:
+            # Never for longer than it was asked for: the clock may have been set back since.
+            left = min(delivery.held_until - self._now(), delivery.held)
+            self._pause(left)
+
+    def _pause(self, length: timedelta) -> None:
+        if length > timedelta(0):
+            now = self._now()
+            self._lane.hold(time.monotonic() + length.total_seconds())
+            self._pauses.add(now, now + length)
 
     @property
     def takes_batches(self) -> bool:
@@ -132,35 +151,36 @@ class Dispatcher:
     async def _attempt(self, batch: Batch) -> None:
         found = [self._find(waiting) for waiting in batch.members]
         what, number = _describe([event for _, event, _ in found]), next(self._numbers)
+        fixed = await self._fix(batch)
         self._under_way[number] = f"an attempt of {what} for {self.name}"
+        started = time.monotonic()
         try:
-            fixed = await self._fix(batch)
-            started = time.monotonic()
             error = await self._send([event for _, event, _ in found])
-            ended = time.monotonic()
-            self._lane.space(ended)
-            took = timedelta(seconds=ended - started)
-            now = self._now()
-            verdict = partial(
-                judge,
-                error=error,
-                policy=self._retry,
-                now=now,
-                took=took,
-                chance=self._chance(),
-                alone=len(found) == 1,
-            )
-            judged = [(key, event, *verdict(each)) for key, event, each in found]
-            outcome, tried = judged[0][2:]  # what is sent together was always attempted together
-            settlement = Settlement(
-                deliveries=tuple((key, event, each) for key, event, _, each in judged),
-                ended=None if outcome == "retry" else fixed,
-            )
-            await self._state.commit(jobs=settlement.job_updates(), sources=settlement.source_updates())
         finally:
             del self._under_way[number]
+        ended = time.monotonic()
+        self._lane.space(ended)
+        took = timedelta(seconds=ended - started)
+        now = self._now()
+        verdict = partial(
+            judge,
+            error=error,
+            policy=self._retry,
+            now=now,
+            took=took,
+            chance=self._chance(),
+            paused=self._pauses.within(found[0][2].first_attempt_at or now, now),
+            alone=len(found) == 1,
+        )
+        judged = [(key, event, *verdict(each)) for key, event, each in found]
+        outcome, tried = judged[0][2:]  # what is sent together was always attempted together
+        settlement = Settlement(
+            deliveries=tuple((key, event, each) for key, event, _, each in judged),
+            ended=None if outcome == "retry" else fixed,
+        )
+        await self._state.commit(jobs=settlement.job_updates(), sources=settlement.source_updates())
         wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
-        self._tell(what, outcome, tried, took=took, wait=wait)
+        self._tell(what, outcome, tried, alone=len(found) == 1, took=took, wait=wait)
         self._go_on(batch, outcome, error, wait)
 
     async def _fix(self, batch: Batch) -> OpenBatch | None:
@@ -188,22 +208,37 @@ class Dispatcher:
         except TimeoutError:
             return SendError("no answer in time", outcome_unknown=True)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the service
-            return SendError(f"{type(error).__name__} {_place(error)}", outcome_unknown=True)
+            reason = f"{type(error).__name__} {_place(error)}"
+            if len(events) > 1:  # nor take the others along: each is tried alone
+                return SendError(reason, refused="message")
+            return SendError(reason, outcome_unknown=True)
         return None
 
     def _tell(
-        self, what: str, outcome: Outcome, tried: Delivery, *, took: timedelta, wait: timedelta
+        self,
+        what: str,
+        outcome: Outcome,
+        tried: Delivery,
+        *,
+        alone: bool,
+        took: timedelta,
+        wait: timedelta,
     ) -> None:
         if outcome == "delivered":
             _log.info("%s: delivered %s in %.0f ms", self.name, what, took.total_seconds() * 1000)
         elif outcome == "dead":
-            _log.error("%s: gave up %s: %s", self.name, what, tried.last_error)
+            which = tried.id if alone else f"--dead --target {self.name}"
+            _log.error(
+                "%s: gave up %s: %s; to send again: notifier retry %s",
+                *(self.name, what, tried.last_error, which),
+            )
         elif outcome == "split":
             _log.warning("%s: refused %s: %s; sending one by one", self.name, what, tried.last_error)
         else:
+            when = "tried again by a later run" if self._once else f"next in {spell_duration(wait)}"
             _log.warning(
-                "%s: attempt %d of %s failed: %s; next in %s",
-                *(self.name, tried.attempts, what, tried.last_error, spell_duration(wait)),
+                "%s: attempt %d of %s failed: %s; %s",
+                *(self.name, tried.attempts, what, tried.last_error, when),
             )
 
     def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, wait: timedelta) -> None:
@@ -214,9 +249,9 @@ class Dispatcher:
         else:
             self.failures += 1
             if error.retry_after is not None:
-                self._lane.hold(now + error.retry_after.total_seconds())
+                self._pause(error.retry_after)
             # A refusal is an answer: it says nothing of whether the target works.
-            if error.refused is None and self._lane.failed(batch, now):
+            if error.refused is None and self._lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
         if outcome == "retry":
             self._lane.retry(batch, math.inf if self._once else now + wait.total_seconds())
@@ -232,6 +267,8 @@ class Dispatcher:
         # No wait is longer: more is a clock that was set back, or asked for, and that holds the whole lane.
         longest = time.monotonic() + 1.5 * self._retry.max_retry.total_seconds()
         due = min(longest, self._clock_time(delivery.next_attempt_at))
+        if delivery.replay and not delivery.attempts:
+            due = 0.0  # before all others
         return Waiting(key, delivery.id, due, fresh=delivery.attempts == 0, replay=delivery.replay)
 
     def _clock_time(self, at: datetime | None) -> float:

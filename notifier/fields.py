@@ -74,6 +74,15 @@ Duration = Annotated[
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 
 
+def _at_least_one(value: int) -> int:
+    if value < 1:
+        raise wrong("must be at least 1")
+    return value
+
+
+AtLeastOne = Annotated[int, AfterValidator(_at_least_one), WithJsonSchema({"type": "integer", "minimum": 1})]
+
+
 class Bytes(int):
     """A number of bytes."""
 

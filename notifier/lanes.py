@@ -44,16 +44,16 @@ class Batch(msgspec.Struct, frozen=True):
 class Lane:
     """The pending deliveries of one target.
 
-    Of one job only the oldest delivery is ever attempted, and only once at a time;
-    up to `concurrency` different jobs are attempted side by side, the longest due first,
-    and no attempt starts sooner than `interval_seconds` after the one before has started and has ended.
+    Of one job only the oldest delivery is attempted, and only once at a time; up to `concurrency` different
+    jobs are attempted side by side, the longest due first, and no attempt starts sooner than
+    `interval_seconds` after the one before has started and has ended. Replays stand apart from their jobs.
 
     With a grouping, deliveries of one source that were never attempted go together as a batch when
     more than `grouping.over` of any source wait, several of one job in their order.
 
-    While the target is probed, retries take turns with what was never attempted: a few messages that a
-    receiver always fails at must not keep the others from showing that it works. With a grouping retries
-    go first: what was never attempted can still be grouped.
+    While the target is probed nothing new goes together, and retries take turns with what was never
+    attempted: a few messages that a receiver always fails at must not keep the others from showing that it
+    works. With a grouping retries go first: what was never attempted can still be grouped afterwards.
     """
 
     def __init__(
@@ -154,6 +154,10 @@ class Lane:
         """Start nothing before this: the target asked to be left alone."""
         self._held_until = max(self._held_until, until)
 
+    def hurry(self) -> None:
+        """Let an attempt start although the target is probed: somebody wants to know if it works again."""
+        self._probe.hurry()
+
     def succeeded(self) -> bool:
         """Note that the target took something; return whether that ended the probing."""
         return self._probe.succeeded()
@@ -196,6 +200,9 @@ class Lane:
             return again <= head
         if again > now or head > now:
             return again <= now
+        first = self._queues[self._heads[0][2]][0][1]
+        if first.replay and first.fresh:
+            return False
         self._retried = self._grouping is not None or not self._retried
         return self._retried
 
@@ -203,6 +210,8 @@ class Lane:
         """Return what goes together with the head of a queue, in order; nothing when it goes alone."""
         if self._grouping is None or not self._is_groupable(self._queues[first][0][1], now):
             return ()
+        if self._probe.active:
+            return ()  # what fails together would have to wait together, long after the target works again
         waiting: list[tuple[int, Waiting]] = []
         for name, queue in self._queues.items():
             if name not in self._taken:
@@ -217,7 +226,7 @@ class Lane:
         return tuple(each for _, each in together[: self._grouping.limit])
 
     def _is_groupable(self, waiting: Waiting, now: float) -> bool:
-        return waiting.fresh and not waiting.replay and waiting.due <= now
+        return waiting.fresh and waiting.due <= now
 
     def _release(self, batch: Batch) -> None:
         self._under_way -= 1

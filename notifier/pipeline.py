@@ -19,7 +19,8 @@ from notifier.model import (
     utc_now,
 )
 from notifier.outbox import LOST_SOURCE, LOST_TARGET, abandon, delivery_id, pending
-from notifier.state import JobUpdate, SourceUpdate, State
+from notifier.records import JobUpdate, SourceUpdate
+from notifier.state import State
 from notifier.summary import counted
 
 _log = logging.getLogger(__name__)

@@ -22,6 +22,10 @@ class Probe:
         self.next_at = -math.inf
         """When the next attempt may start, as the caller counts time."""
 
+    def hurry(self) -> None:
+        """Let the next attempt start at once."""
+        self.next_at = -math.inf
+
     def succeeded(self) -> bool:
         """Note that an attempt succeeded; return whether that ended the probing."""
         ended, self.active = self.active, False

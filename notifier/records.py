@@ -1,13 +1,18 @@
 """All records of a state, in memory as their stored bytes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from notifier.model import JobKey, JobRecord, RecordKey, SourceRecord, StoreError
+
+JobUpdate = Callable[[JobRecord | None], JobRecord | None]
+"""Returns what becomes of a job's record: None removes it."""
+SourceUpdate = Callable[[SourceRecord | None], SourceRecord]
+"""Returns what becomes of a source's record."""
 
 _JOB = msgspec.json.Decoder(JobRecord)
 _SOURCE = msgspec.json.Decoder(SourceRecord)

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 import msgspec
 
-from notifier.model import Delivery, JobKey, JobRecord, RecordKey, SourceRecord
+from notifier.deaths import discount_deaths
+from notifier.model import Delivery, Event, JobKey, JobRecord, RecordKey, SourceRecord
 from notifier.outbox import replay
-from notifier.records import Records
-from notifier.state import JobUpdate, SourceUpdate, State
+from notifier.records import JobUpdate, Records, SourceUpdate
+from notifier.state import State
 from notifier.summary import counted
+
+_Letter = tuple[RecordKey, Event, Delivery]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +61,7 @@ class Replays:
         async with self._turns:
             found = await asyncio.to_thread(_find, self._state.records, order)
             letters = [
-                (key, each) for key, each in found if self._targets is None or each.target in self._targets
+                letter for letter in found if self._targets is None or letter[2].target in self._targets
             ]
             if order.id is not None:
                 _check(order.id, found, able=bool(letters))
@@ -67,7 +70,7 @@ class Replays:
                 return []
             jobs, sources = _updates(letters)
             await self._state.commit(jobs=jobs, sources=sources)
-            revived = [pair for key, each in letters for pair in self._revived(key, each.id)]
+            revived = [pair for key, _, each in letters for pair in self._revived(key, each.id)]
             if order.id is not None and not revived:
                 raise RefusedOrderError(f"there is no delivery {order.id}", unknown=True)
             for key, delivery in revived:
@@ -81,58 +84,70 @@ class Replays:
                 yield key, delivery
 
 
-def _find(records: Records, order: Order) -> list[tuple[RecordKey, Delivery]]:
+def _find(records: Records, order: Order) -> list[_Letter]:
     return list(_meant(records, order))
 
 
-def _meant(records: Records, order: Order) -> Iterator[tuple[RecordKey, Delivery]]:
+def _meant(records: Records, order: Order) -> Iterator[_Letter]:
     for key, record in records.outboxes():
         for delivery in record.deliveries:
             if order.id is not None:
                 if delivery.id == order.id:
-                    yield key, delivery
+                    yield key, _event_of(record, delivery), delivery
             elif delivery.state == "dead" and order.target in (None, delivery.target):
-                yield key, delivery
+                yield key, _event_of(record, delivery), delivery
 
 
-def _check(id_: str, found: list[tuple[RecordKey, Delivery]], *, able: bool) -> None:
+def _event_of(record: JobRecord | SourceRecord, delivery: Delivery) -> Event:
+    return next(event for event in record.events if event.id == delivery.event_id)
+
+
+def _check(id_: str, found: list[_Letter], *, able: bool) -> None:
     if not found:
         raise RefusedOrderError(f"there is no delivery {id_}", unknown=True)
-    _, delivery = found[0]
+    _, _, delivery = found[0]
     if delivery.state != "dead":
         raise RefusedOrderError(f"{id_} is {delivery.state}; only a dead letter is made pending again")
     if not able:
         raise RefusedOrderError(f"{id_} is for the target {delivery.target}, which is no longer configured")
 
 
-def _check_all(found: list[tuple[RecordKey, Delivery]]) -> None:
+def _check_all(found: list[_Letter]) -> None:
     if found:
-        lost = ", ".join(sorted({delivery.target for _, delivery in found}))
+        lost = ", ".join(sorted({delivery.target for _, _, delivery in found}))
         what = counted(len(found), "dead letter is", "dead letters are")
         raise RefusedOrderError(f"{what} for targets that are no longer configured: {lost}")
 
 
 def _updates(
-    letters: list[tuple[RecordKey, Delivery]],
+    letters: list[_Letter],
 ) -> tuple[Mapping[JobKey, JobUpdate], Mapping[str, SourceUpdate]]:
     ids: defaultdict[RecordKey, set[str]] = defaultdict(set)
-    for key, delivery in letters:
+    for key, _, delivery in letters:
         ids[key].add(delivery.id)
     jobs: dict[JobKey, JobUpdate] = {}
-    sources: dict[str, SourceUpdate] = {}
+    own: dict[str, set[str]] = {}
+    replayed: defaultdict[str, list[tuple[Event, Delivery]]] = defaultdict(list)
+    for (source, _), event, delivery in letters:
+        replayed[source].append((event, delivery))
     for (source, job_id), each in ids.items():
         if job_id is None:
-            sources[source] = partial(_replay_source, ids=each)
+            own[source] = each
         else:
             jobs[source, job_id] = partial(_replay_job, ids=each)
-    return jobs, sources
+    return jobs, {
+        source: partial(_replay_source, ids=own.get(source, ()), replayed=each)
+        for source, each in replayed.items()
+    }
 
 
 def _replay_job(record: JobRecord | None, *, ids: Collection[str]) -> JobRecord | None:
     return None if record is None else replay(record, ids)  # it may have been pruned meanwhile
 
 
-def _replay_source(record: SourceRecord | None, *, ids: Collection[str]) -> SourceRecord:
+def _replay_source(
+    record: SourceRecord | None, *, ids: Collection[str], replayed: Iterable[tuple[Event, Delivery]]
+) -> SourceRecord:
     if record is None:
         raise LookupError("no record to replay deliveries of")
-    return replay(record, ids)
+    return discount_deaths(replay(record, ids), replayed)

@@ -31,16 +31,19 @@ def judge(
     now: datetime,
     took: timedelta,
     chance: float,
+    paused: timedelta = timedelta(0),
     alone: bool = True,
 ) -> tuple[Outcome, Delivery]:
     """Return what an attempt that just ended, and took this long, makes of its delivery.
 
-    `chance`, from 0 to 1, is the jitter: 0 is half the nominal wait, 1 is one and a half times it;
+    `chance`, from 0 to 1, is the jitter: 0 is half the nominal wait, 1 is one and a half times it.
+    `paused` is how long, since the first attempt, the target was left alone because it asked for it.
     `alone` is false for what was sent together with others.
     """
     started = now - took
     started = started.replace(microsecond=started.microsecond // 1000 * 1000)
     first = delivery.first_attempt_at or started
+    held = max(delivery.held, paused)
     attempt = Attempt(
         at=started,
         outcome=_outcome(error),
@@ -62,13 +65,14 @@ def judge(
         return "delivered", msgspec.structs.replace(tried, state="delivered", ended_at=now)
     if error.refused == "message" and not alone:
         return "split", tried
-    if error.refused or now - first - delivery.held >= policy.give_up_after:
+    if error.refused or now - first - held >= policy.give_up_after:
         return "dead", msgspec.structs.replace(tried, state="dead", ended_at=now)
     wait = backoff(tried.attempts, policy, chance)
     if error.retry_after is not None:
         wait = max(wait, error.retry_after)
-        held = delivery.held + error.retry_after
-        tried = msgspec.structs.replace(tried, held_until=now + error.retry_after, held=held)
+        held += error.retry_after
+        tried = msgspec.structs.replace(tried, held_until=now + error.retry_after)
+    tried = msgspec.structs.replace(tried, held=held)
     return "retry", msgspec.structs.replace(tried, next_attempt_at=now + wait)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from notifier.fields import Name, PositiveDuration, Section
+from notifier.fields import AtLeastOne, Name, PositiveDuration, Section
 from notifier.later import later
 from notifier.route import RouteSettings
 from notifier.source import SourceSettings
@@ -32,7 +32,7 @@ class DeliverySettings(Section):
     """The longest wait between two attempts."""
     down_after: Annotated[PositiveDuration, later(timedelta(minutes=5))] = timedelta(minutes=5)
     """How long a target may fail before it counts as down."""
-    digest_over: Annotated[int, Field(ge=1)] = 10
+    digest_over: AtLeastOne = 10
     """More than this many messages that wait for one Slack channel become one digest."""
 
 

@@ -16,7 +16,7 @@ from notifier.model import (
     SourceRecord,
 )
 from notifier.outbox import settle
-from notifier.state import JobUpdate, SourceUpdate
+from notifier.records import JobUpdate, SourceUpdate
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,16 +9,12 @@ from typing import Self, TypeVar
 import msgspec
 
 from notifier.model import JobKey, JobRecord, SourceRecord, Store, utc_now
-from notifier.records import Records, decode_job, job_key, source_key
+from notifier.records import JobUpdate, Records, SourceUpdate, decode_job, job_key, source_key
 from notifier.turn import Turn
-
-JobUpdate = Callable[[JobRecord | None], JobRecord | None]
-"""Returns what becomes of a job's record: None removes it."""
-SourceUpdate = Callable[[SourceRecord | None], SourceRecord]
 
 _Result = TypeVar("_Result")
 
-_LONGEST_COMMIT_SECONDS = 90.0  # a store gives up before that by itself
+_LONGEST_COMMIT_SECONDS = 300.0  # a store that does not answer gives up before that by itself
 
 _encode = msgspec.json.Encoder().encode
 

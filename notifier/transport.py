@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import errno
+import functools
 import os
+import re
 import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 import xxhash
@@ -25,6 +27,7 @@ _EXCERPT_BYTES = 500
 _SHORTEST_SECRET = 8
 _SHORTEST_BEGINNING = 12
 _REDACTED = "REDACTED"
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 
 
 class TooLargeError(Exception):
@@ -129,12 +132,29 @@ def excerpt(text: bytes | str, secrets: Iterable[str]) -> str:
 
 def _redacted(text: bytes | str, secrets: Iterable[str]) -> str:
     words = text.decode(errors="replace") if isinstance(text, bytes) else text
-    known = set(filter(None, secrets))
-    known.update(secret.replace("/", "\\/") for secret in list(known))  # as some write it in JSON
     # The longest first: a shorter one inside of it would leave its rest.
-    for secret in sorted(known, key=len, reverse=True):
-        words = words.replace(secret, _REDACTED)
+    known = sorted(filter(None, secrets), key=len, reverse=True)
+    for secret in known:
+        words = _pattern(secret).sub(_REDACTED, words)
     return _without_cut_secret(words, known)
+
+
+@functools.lru_cache(maxsize=1000)
+def _pattern(secret: str) -> re.Pattern[str]:
+    """Return what finds a secret as it is, and as it stands in JSON, a URL or HTML that repeats it."""
+    return re.compile("".join(map(_any_form, secret)))
+
+
+def _any_form(character: str) -> str:
+    plain = re.escape(character)
+    if character.isalnum():
+        return plain
+    code = ord(character)
+    quoted = re.escape(quote(character, safe="")) if code < 0xD800 else plain
+    forms = [plain, rf"\\{plain}", rf"\\u{code:04x}", quoted, rf"&#0*{code};", rf"&#x0*{code:x};"]
+    if character in _ENTITIES:
+        forms.append(_ENTITIES[character])
+    return f"(?i:{'|'.join(forms)})"
 
 
 def _without_cut_secret(words: str, secrets: Iterable[str]) -> str:
@@ -162,6 +182,19 @@ def url_secrets(url: str) -> list[str]:
             basic = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
             found.update([parts.password or user, base64.b64encode(basic.encode()).decode()])
     return [*found, *map(unquote, found)]
+
+
+def header_secrets(value: str) -> list[str]:
+    """Return the parts of a header's value that must not be shown, Basic credentials also decoded."""
+    scheme, _, credentials = value.rpartition(" ")
+    found = [value, credentials]
+    if scheme.lower() == "basic":
+        try:
+            pair = base64.b64decode(credentials, validate=True).decode()
+        except ValueError:
+            return found
+        found += [pair, *(part for part in pair.split(":") if len(part) >= _SHORTEST_SECRET)]
+    return found
 
 
 def _os_words(error: OSError) -> str:

@@ -2,23 +2,31 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from notifier.duration import format_duration
 from notifier.model import JobKey, JobRecord, SourceRecord, utc_now
 from notifier.prune import prune_job, prune_source, pruned
-from notifier.state import JobUpdate, SourceUpdate, State
+from notifier.state import State
 from notifier.summary import counted
 from notifier.turn import Turn
 
+if TYPE_CHECKING:
+    from notifier.records import JobUpdate, SourceUpdate
+
 _log = logging.getLogger(__name__)
 
+_FIRST_AFTER = timedelta(minutes=10)
+"""Enough for a first good poll, and for a clock to be set right after a boot."""
 _EVERY = timedelta(hours=1)
+_CLOCK_MAY_STRAY = timedelta(minutes=1)
 _JOBS_PER_COMMIT = 500
 
 
@@ -34,20 +42,31 @@ class Upkeep:
         state: State,
         keep: timedelta,
         listing: Callable[[], Collection[str]],
+        first_after: timedelta = _FIRST_AFTER,
         every: timedelta = _EVERY,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._state = state
         self._keep = keep
         self._listing = listing
+        self._first_after = first_after
         self._every = every
         self._now = now
 
     async def run(self) -> None:
-        """Prune once an hour, until cancelled. Raises StoreError when the state fails."""
+        """Prune ten minutes from now and then once an hour, until cancelled.
+
+        Not after a clock that has jumped meanwhile: what it says is old may not be. Raises StoreError when
+        the state fails.
+        """
+        wait = self._first_after
         while True:
-            await asyncio.sleep(self._every.total_seconds())
-            await self.prune()
+            before, started = self._now(), time.monotonic()
+            await asyncio.sleep(wait.total_seconds())
+            passed = timedelta(seconds=time.monotonic() - started)
+            if abs(self._now() - before - passed) <= _CLOCK_MAY_STRAY:
+                await self.prune()
+            wait = self._every
 
     async def prune(self) -> Counter[str]:
         """Remove what is older than it has to be kept, durably; return how much of what it was."""
@@ -81,7 +100,8 @@ class Upkeep:
             await self._state.commit(sources=sources)
         if found:
             what = ", ".join(counted(number, *words.split("|")) for words, number in sorted(found.items()))
-            _log.info("pruned what is older than %s: %s", format_duration(self._keep), what)
+            level = logging.WARNING if found["dead letter|dead letters"] else logging.INFO
+            _log.log(level, "pruned what is older than %s: %s", format_duration(self._keep), what)
         return found
 
 

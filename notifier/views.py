@@ -97,7 +97,7 @@ class TargetView(msgspec.Struct, frozen=True, kw_only=True):
     dead: int = 0
     oldest_pending: datetime | None = None
     last_error: str | None = None
-    """Of the delivery that has waited longest, or else of the last one that is dead."""
+    """Of the delivery that failed last and still waits, or else of the last one that is dead."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,24 +160,23 @@ def list_targets(records: Records, names: Collection[str] = ()) -> list[TargetVi
     """Return these targets and all that have deliveries, by name."""
     counts: defaultdict[str, Counter[DeliveryState]] = defaultdict(Counter)
     oldest: dict[str, Delivery] = {}
-    last_dead: dict[str, Delivery] = {}
+    telling: dict[str, Delivery] = {}
     for _, record in records.outboxes():
         for each in record.deliveries:
             counts[each.target][each.state] += 1
             if each.state == "pending":
                 oldest[each.target] = min(oldest.get(each.target, each), each, key=_created_at)
-            elif each.state == "dead":
-                last_dead[each.target] = max(last_dead.get(each.target, each), each, key=_ended_at)
+            if each.last_error is not None:
+                telling[each.target] = max(telling.get(each.target, each), each, key=_weight)
     return [
-        _target_view(name, counts[name], oldest.get(name), last_dead.get(name))
+        _target_view(name, counts[name], oldest.get(name), telling.get(name))
         for name in sorted({*names, *counts})
     ]
 
 
 def _target_view(
-    name: str, counts: Counter[DeliveryState], oldest: Delivery | None, last_dead: Delivery | None
+    name: str, counts: Counter[DeliveryState], oldest: Delivery | None, telling: Delivery | None
 ) -> TargetView:
-    telling = oldest or last_dead
     return TargetView(
         name=name,
         pending=counts["pending"],
@@ -192,8 +191,10 @@ def _created_at(delivery: Delivery) -> datetime:
     return delivery.created_at
 
 
-def _ended_at(delivery: Delivery) -> datetime:
-    return delivery.ended_at or delivery.created_at
+def _weight(delivery: Delivery) -> tuple[bool, datetime]:
+    """Return how much a delivery's error says of its target now: most, if it still waits and failed last."""
+    last = delivery.history[-1].at if delivery.history else delivery.ended_at or delivery.created_at
+    return delivery.state == "pending", last
 
 
 def _job_item(key: JobKey, record: JobRecord) -> JobItem:

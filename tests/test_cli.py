@@ -458,7 +458,7 @@ async def test_once_fails_when_the_receiver_does_and_the_next_one_sends_it_again
     ]
     done = await notifier("once")
     assert done.code == 1
-    assert "failed: answered 500: REDACTED REDACTED; next in" in done.err
+    assert "failed: answered 500: REDACTED REDACTED; tried again by a later run" in done.err
     assert len(receiver.requests) == 1
 
     assert (await notifier("once")).code == 0

@@ -443,7 +443,7 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         (
             SOURCE + "[delivery]\ndigest_over = 0",
             "delivery.digest_over",
-            "Input should be greater than or equal to 1",
+            "must be at least 1",
         ),
         (
             SOURCE + '[store]\nurl = "postgresql://user:1-that-is-secret@db/x"',

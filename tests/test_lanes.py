@@ -258,9 +258,16 @@ def test_what_was_attempted_before_goes_with_nothing() -> None:
     assert lane.take(0) == []
 
 
-def test_a_replay_goes_alone() -> None:
+def test_replays_go_together_like_all_that_was_never_attempted() -> None:
     lane = _lane(*(_replay(job) for job in "abc"), _waiting("d"), grouping=Grouping(over=1, limit=10))
-    assert _taken(lane, 0) == [["a1"], ["b1"], ["c1"], ["d1"]]
+    assert _taken(lane, 0) == [["a1", "b1", "c1", "d1"]]
+
+
+def test_while_probed_a_replay_goes_first_and_at_once_when_hurried() -> None:
+    lane = _probed_lane(_waiting("a"), _replay("b", due=-1.0), grouping=Grouping(over=5, limit=10))
+    assert lane.next_due() == 10.0
+    lane.hurry()
+    assert _take(lane, 5) == Batch((_replay("b", due=-1.0),), probing=True)
 
 
 def test_a_batch_is_retried_as_it_was_whatever_came_in_meanwhile() -> None:
@@ -429,9 +436,13 @@ def test_while_probed_a_retry_that_is_due_goes_before_what_can_still_be_grouped(
     assert _taken(lane, 1000) == [["a1", "b1", "c1"], ["y1"], ["z1"]]
 
 
-def test_while_probed_what_waits_is_tried_when_no_retry_is_due() -> None:
-    lane = _probed_lane(*(_waiting(job) for job in "abc"), grouping=Grouping(over=2, limit=10))
-    assert _take(lane, 999) == Batch((_waiting("a"), _waiting("b"), _waiting("c")), probing=True)
+def test_while_probed_one_that_waits_is_tried_when_no_retry_is_due() -> None:
+    lane = _probed_lane(*(_waiting(job) for job in "abcd"), grouping=Grouping(over=2, limit=10))
+    first = _take(lane, 999)
+    assert first == Batch((_waiting("a"),), probing=True)
+    lane.finish(first)
+    lane.succeeded()
+    assert _taken(lane, 999) == [["b1", "c1", "d1"]]
 
 
 def test_while_probed_retries_take_turns_with_what_was_never_attempted() -> None:
@@ -619,7 +630,8 @@ class _Watched:
         elif self.grouping is None:  # retries take turns with the others
             longest = min(front.due for front in fronts)
         elif batch.members[0].fresh:
-            assert min(retries, default=math.inf) > self.now, "what is retried goes first"
+            first = not batch.members[0].replay
+            assert not first or min(retries, default=math.inf) > self.now, "what is retried goes first"
             longest = min(front.due for front in fronts if front.fresh)
         else:
             longest = min(retries + [front.due for front in fronts if not front.fresh])
@@ -638,7 +650,7 @@ class _Watched:
         return tuple(together[: self.grouping.limit])
 
     def _is_groupable(self, waiting: Waiting) -> bool:
-        return waiting.fresh and not waiting.replay and waiting.due <= self.now
+        return waiting.fresh and waiting.due <= self.now and not self.probe.active
 
 
 _SOURCES = st.sampled_from(["eu", "us"])

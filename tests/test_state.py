@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from notifier.model import JobRecord, Snapshot, SourceRecord, StoreError
-from notifier.records import Records
-from notifier.state import JobUpdate, State
+from notifier.records import JobUpdate, Records
+from notifier.state import State
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 
@@ -178,7 +178,7 @@ async def test_a_commit_that_does_not_end_can_be_told_from_many_that_do() -> Non
         assert seen[0].keys() != seen[1].keys()
         for under_way in seen:
             [(what, seconds)] = under_way.values()
-            assert (what, seconds) == ("a commit to the state", 90.0)
+            assert (what, seconds) == ("a commit to the state", 300.0)
 
 
 async def test_what_asks_for_nothing_is_no_commit() -> None:

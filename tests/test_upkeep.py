@@ -288,6 +288,7 @@ async def test_it_looks_again_and_again_until_cancelled(path: Path) -> None:
             state=kept.state,
             keep=KEEP,
             listing=lambda: ["allium"],
+            first_after=timedelta(0),
             every=timedelta(milliseconds=1),
             now=lambda: NOW,
         )
@@ -303,7 +304,11 @@ async def test_it_looks_again_and_again_until_cancelled(path: Path) -> None:
 async def test_a_state_that_fails_ends_it_with_an_error(path: Path) -> None:
     async with keeping(path, {("allium", "j"): seen(missing=OLD)}) as kept:
         upkeep = Upkeep(
-            state=kept.state, keep=KEEP, listing=lambda: ["allium"], every=timedelta(0), now=lambda: NOW
+            state=kept.state,
+            keep=KEEP,
+            listing=lambda: ["allium"],
+            first_after=timedelta(0),
+            now=lambda: NOW,
         )
         trigger = "BEFORE DELETE ON records BEGIN SELECT RAISE(FAIL, 'no'); END"
         with from_outside(path, f"CREATE TRIGGER no {trigger}"), pytest.raises(StoreError, match="no"):

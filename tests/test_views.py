@@ -259,7 +259,7 @@ def test_deliveries_about_no_job_count_for_their_target() -> None:
     letters = [delivery("2", state="dead", ended_at=at(5), last_error="no"), delivery("3", state="pending")]
     records.put({"allium": own(*letters)}, {})
     assert list_targets(records) == [
-        TargetView(name="ops", delivered=1, dead=1, pending=1, oldest_pending=at(0))
+        TargetView(name="ops", delivered=1, dead=1, pending=1, oldest_pending=at(0), last_error="no")
     ]
 
 
@@ -517,7 +517,7 @@ def test_the_deliveries_of_a_target_are_counted_by_state() -> None:
                 delivery("3", state="dead", created=0, ended_at=at(9), last_error="dead"),
             ],
             at(1),
-            "the oldest",
+            "a newer one",
         ),
         (
             [
@@ -525,7 +525,7 @@ def test_the_deliveries_of_a_target_are_counted_by_state() -> None:
                 delivery("2", state="pending", created=2, last_error="a newer one"),
             ],
             at(1),
-            None,
+            "a newer one",
         ),
         (
             [
@@ -537,7 +537,7 @@ def test_the_deliveries_of_a_target_are_counted_by_state() -> None:
         ),
     ],
 )
-def test_a_target_s_error_is_that_of_what_waits_longest_or_else_of_the_last_dead_letter(
+def test_a_target_s_error_is_the_last_of_what_waits_or_else_of_the_last_dead_letter(
     deliveries: list[Delivery], oldest: datetime | None, error: str | None, *, turned: bool
 ) -> None:
     jobs = {each.id: record(each) for each in deliveries}

@@ -41,7 +41,7 @@ def retry(
     import os
 
     from notifier.commands.link import RefusedError, find_daemon
-    from notifier.config import load_store
+    from notifier.config import load_store, read_names
     from notifier.model import StoreError
     from notifier.problem import ConfigError
     from notifier.replays import Order, RefusedOrderError
@@ -55,7 +55,8 @@ def retry(
     try:
         state = load_store(config or context.obj, os.environ).path
         link = find_daemon(state)
-        retried = _in_state(state, order) if link is None else _by_daemon(link, order)
+        names = read_names(config or context.obj, os.environ)["targets"] or None
+        retried = _in_state(state, order, names) if link is None else _by_daemon(link, order)
     except ConfigError as error:
         raise refused(error) from error
     except (StoreError, RefusedError, RefusedOrderError) as error:
@@ -80,15 +81,17 @@ def _by_daemon(link: Link, order: Order) -> list[str]:
     return link.post("/api/v1/deliveries/retry", {"target": order.target}, Retried).retried
 
 
-def _in_state(path: Path, order: Order) -> list[str]:
+def _in_state(path: Path, order: Order, targets: list[str] | None) -> list[str]:
     import asyncio
     from functools import partial
 
     from notifier.model import StoreError
-    from notifier.replays import Replays
+    from notifier.replays import RefusedOrderError, Replays
     from notifier.state import State
     from notifier.store.sqlite import SqliteStore
 
+    if targets is not None and order.target is not None and order.target not in targets:
+        raise RefusedOrderError(f"there is no target {order.target}")
     if not path.exists():  # to open it would make a new one
         raise StoreError(
             f"there is no state at {path}: nothing was polled yet, or the config names another place"
@@ -96,6 +99,6 @@ def _in_state(path: Path, order: Order) -> list[str]:
 
     async def carry_out() -> list[str]:
         async with State(partial(SqliteStore, path)) as state:
-            return await Replays(state).carry_out(order)
+            return await Replays(state, targets=targets).carry_out(order)
 
     return asyncio.run(carry_out())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -23,7 +23,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     try:
         process.run(loaded.settings)
     except (StoreError, StuckError) as error:
-        fail(str(error))
+        _end(loaded, str(error))
 
 
 def once(
@@ -48,9 +48,9 @@ def once(
     try:
         good = process.run_once(loaded.settings, limit=limit)
     except (StoreError, StuckError) as error:
-        fail(str(error))
+        _end(loaded, str(error))
     except TimeoutError:
-        fail(f"not finished after {timeout}; what was not sent is sent by the next run")
+        _end(loaded, f"not finished after {timeout}; what was not sent is sent by the next run")
     if not good:
         raise typer.Exit(EXIT_FAILED)
 
@@ -79,6 +79,16 @@ def demo(
         fail(f"cannot serve on 127.0.0.1:{port}: {os.strerror(error.errno or 0).lower()}")
     if not good:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _end(loaded: Config, message: str) -> NoReturn:
+    """Say why it ends, to programs in the log's own format, and exit with 1."""
+    import logging
+
+    if loaded.settings.log.format == "text":
+        fail(message)
+    logging.getLogger(__name__).critical("%s", message)
+    raise typer.Exit(EXIT_FAILED)
 
 
 def _set_up_log(loaded: Config) -> None:

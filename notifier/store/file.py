@@ -135,7 +135,10 @@ def damaged(path: Path, reason: str) -> StoreError:
 
 def unusable(path: Path, error: Exception) -> StoreError:
     """Return the error for a state that cannot be read or written now."""
-    return StoreError(f"the state {path} cannot be used: {words(error)}")
+    why = words(error)
+    if "locked" in why:
+        why += "; another program, such as a backup, has held it for too long"
+    return StoreError(f"the state {path} cannot be used: {why}")
 
 
 def words(error: Exception) -> str:

@@ -32,6 +32,7 @@ from notifier.transport import (
     USER_AGENT,
     describe_fault,
     excerpt,
+    header_secrets,
     read_start,
     retry_after,
     shown,
@@ -125,7 +126,7 @@ class Webhook:
         self._now = now
         self._secrets = [
             *url_secrets(self._url),
-            *(part for value in self._headers.values() for part in (value, value.rpartition(" ")[2])),
+            *(part for value in self._headers.values() for part in header_secrets(value)),
             *(secret.get_secret_value().removeprefix("whsec_") for secret in settings.secret),
         ]
 
