@@ -38,6 +38,10 @@ _log = logging.getLogger(__name__)
 STOP_WITHIN_SECONDS = 10.0
 
 
+class StoppedError(Exception):
+    """A signal ended it before all was done."""
+
+
 class Parts(msgspec.Struct, frozen=True):
     """What a process works with."""
 
@@ -102,9 +106,10 @@ async def _all_end(lanes: list[asyncio.Task[None]], hurry: asyncio.Event) -> boo
 def run_once(settings: Settings, *, limit: timedelta) -> bool:
     """Poll each source once and send all that is due; return whether every poll and attempt was good.
 
-    Raises StoreError when the state cannot be used, StuckError when something does not end, and TimeoutError
-    when it takes longer than the limit. Polls may take half of it: what others found must be sent. Attempts
-    under way at its end get ten seconds, or the next run would repeat them.
+    Raises StoreError when the state cannot be used, StuckError when something does not end, TimeoutError when
+    it takes longer than the limit, and StoppedError after a SIGTERM or SIGINT. Polls may take half of the
+    limit: what others found must be sent. Attempts under way at its end get ten seconds to end, or the next
+    run would repeat them.
     """
     with Watchdog() as watchdog:
         return asyncio.run(_run_once(settings, watchdog, limit))
@@ -113,10 +118,11 @@ def run_once(settings: Settings, *, limit: timedelta) -> bool:
 async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) -> bool:
     started = asyncio.get_running_loop().time()
     deadline = started + limit.total_seconds()
-    with _single_error():
+    with _single_error(), _signals() as (stop, _):
         async with _parts(settings, once=True) as parts, asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
             polls = [tasks.create_task(watcher.observe()) for watcher in parts.watchers]
+            stopping = tasks.create_task(_stop_once(stop, polls, parts.dispatchers))
             _, late = await asyncio.wait(polls, timeout=(deadline - started) / 2)
             for poll in late:
                 poll.cancel()
@@ -125,11 +131,24 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
             await _work_off(parts, deadline)
             await parts.upkeep.prune()
             watching.cancel()
+            stopping.cancel()
+            if stop.is_set():
+                raise StoppedError
             if late:
                 raise TimeoutError
             failures = [watcher.report.failures for watcher in parts.watchers]
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
             return not any(failures)
+
+
+async def _stop_once(
+    stop: asyncio.Event, polls: list[asyncio.Task[timedelta]], dispatchers: list[Dispatcher]
+) -> None:
+    await stop.wait()
+    for poll in polls:
+        poll.cancel()
+    for dispatcher in dispatchers:
+        dispatcher.stop()
 
 
 def _watched(parts: Parts) -> list[UnderWay]:

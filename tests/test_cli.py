@@ -557,14 +557,54 @@ async def test_nothing_starts_on_a_bad_config(
     assert names_in(tmp_path) == ["notifier.toml"]
 
 
-async def test_an_interrupted_once_ends_without_a_traceback(
-    api: ScriptedServer, receiver: ScriptedServer
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_once_during_a_poll(
+    api: ScriptedServer, receiver: ScriptedServer, number: signal.Signals
 ) -> None:
     api.answer = lambda _: asyncio.Event().wait()
     process = await start("once", **environment_of(api, receiver))
     await api.arrived(1)
-    process.send_signal(signal.SIGINT)
-    assert (await ended(process)).code not in (0, 2)
+    process.send_signal(number)
+    done = await ended(process)
+    assert (done.code, done.err) == (1, "notifier: stopped; what was not sent is sent by the next run\n")
+
+
+async def test_a_signal_lets_an_attempt_of_once_end_so_that_the_next_one_does_not_repeat_it(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    api.answer = [job(f"j{number}") for number in range(30)]
+    release = asyncio.Event()
+
+    async def take(_: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response(status=204)
+
+    receiver.answer = take
+    write_config(api, receiver)
+    process = await start("once")
+    await receiver.arrived(10)
+    process.send_signal(signal.SIGTERM)
+    asyncio.get_running_loop().call_later(0.5, release.set)
+    assert (await ended(process)).code == 1
+    assert len(receiver.requests) == 10, "none was begun after the signal"
+    assert (await notifier("once")).code == 0
+    assert len({request.headers["webhook-id"] for request, _ in receiver.requests}) == 30
+    assert len(receiver.requests) == 30
+
+
+async def test_once_sends_what_one_source_found_while_another_one_hangs(
+    api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    def answer(request: web.Request) -> Any:
+        return asyncio.Event().wait() if request.headers["X-API-Key"] == "stuck" else [job("j1")]
+
+    api.answer = answer
+    stuck = f'[[sources]]\nname = "b"\napi_key = "stuck"\nbase_url = "{api.url}"\n'
+    write_config(api, receiver, stuck)
+    done = await notifier("once", "--timeout", "2s")
+    assert done.code == 1
+    assert "not finished after 2s" in done.err
+    assert [event["data"]["job_id"] for event in receiver.events] == ["j1"]
 
 
 LOG_AND_TARGET = """

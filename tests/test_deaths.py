@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.deaths import TELL_EVERY, count_deaths, next_telling, tell_deaths
+from notifier.deaths import TELL_EVERY, count_deaths, discount_deaths, next_telling, tell_deaths
 from notifier.model import ALL_TYPES, Deaths, Delivery, Event, SourceRecord
+from notifier.outbox import LOST_TARGET
 
 _NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -215,3 +216,28 @@ def test_the_event_can_be_told_to_nobody_by_itself() -> None:
     """Only a caller knows the routes: the record holds neither the event nor a delivery yet."""
     told, _ = _told(count_deaths(_record(), [_dead()]))
     assert (told.events, told.deliveries) == ((), ())
+
+
+def _again(*names: str, minutes: float = 0, **fields: Any) -> list[tuple[Event, Delivery]]:
+    ended = _NOW + timedelta(minutes=minutes)
+    letters = [_dead(name, **fields) for name in names]
+    return [(event, msgspec.structs.replace(each, ended_at=ended)) for event, each in letters]
+
+
+@pytest.mark.parametrize(
+    ("replayed", "left"),
+    [
+        ([], 3),
+        (_again("1", minutes=1), 2),
+        (_again("1", "2", "3", minutes=1), 0),
+        (_again("1", minutes=-1), 3),  # it was told already
+        (_again("1", minutes=1, error=LOST_TARGET), 3),
+        (_again("1", minutes=1, type_="delivery.dead"), 3),
+        (_again("1", minutes=1, target="data"), 3),
+    ],
+)
+def test_what_is_replayed_before_it_was_told_is_no_news(
+    replayed: list[tuple[Event, Delivery]], left: int
+) -> None:
+    record = _record(deaths={"ops": Deaths(count=3, told_at=_NOW)})
+    assert discount_deaths(record, replayed).deaths.get("ops") == Deaths(count=left, told_at=_NOW)

@@ -440,3 +440,38 @@ async def test_a_state_that_fails_ends_it_with_an_error(tmp_path: Path) -> None:
         with pytest.raises(BaseExceptionGroup) as raised:
             await task
         assert raised.group_contains(StoreError, match="readonly")
+
+
+async def test_a_pause_is_no_longer_than_was_asked_for_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        [first] = await b.observe("j")
+        stored = b.delivery(
+            "j",
+            attempts=1,
+            first_attempt_at=utc_now() + timedelta(days=1400),
+            next_attempt_at=utc_now() + timedelta(days=1400),
+            held_until=utc_now() + timedelta(days=1400),
+            held=timedelta(milliseconds=50),
+        )
+        b.dispatcher = Dispatcher(b.hand, state=b.state, retry=POLICY, chance=lambda: 0.5)
+        b.dispatcher.resume(("s", "j"), stored)
+        async with running(b):
+            await b.hand.attempts(first)
+            b.hand.end(first)
+
+
+async def test_a_pause_counts_for_no_delivery_as_trying(tmp_path: Path) -> None:
+    policy = msgspec.structs.replace(POLICY, give_up_after=timedelta(milliseconds=300))
+    async with bench(tmp_path, policy=policy) as b, running(b):
+        [asked], [beside] = await b.observe("j"), await b.observe("k")
+        await b.hand.attempts(asked, beside)
+        b.hand.end(beside, SendError("closed", outcome_unknown=True))
+        b.hand.end(asked, SendError("answered 429", retry_after=timedelta(milliseconds=600)))
+        await b.hand.attempts(asked, beside)
+        b.hand.end(asked)
+        b.hand.end(beside, SendError("closed", outcome_unknown=True))
+        await b.hand.attempts(beside)
+        b.hand.end(beside)
+        while b.states("k")[0][0] == "pending":  # noqa: ASYNC110 - nothing tells of each commit
+            await asyncio.sleep(0.001)
+        assert b.states("k") == [("delivered", 3)]

@@ -1,3 +1,4 @@
+import base64
 import errno
 import gzip
 import ssl
@@ -16,6 +17,7 @@ from notifier.transport import (
     TooLargeError,
     describe_fault,
     excerpt,
+    header_secrets,
     parse_retry_after,
     read_body,
     read_start,
@@ -366,3 +368,25 @@ def test_credentials_path_and_query_of_a_url_are_secrets(url: str, secrets: set[
     found = set(url_secrets(url))
     assert secrets | {url} <= found
     assert not {"", "/", "hook", "key", "sig", "example.com"} & found
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "tok+en/d&e=f-12",
+        "tok+en\\/d&e=f-12",
+        "tok\\u002Ben\\u002fd\\u0026e=f-12",
+        "tok%2Ben%2fd%26e%3Df-12",
+        "tok&#43;en&#x2F;d&amp;e=f-12",
+    ],
+)
+def test_a_secret_is_found_in_whatever_form_it_is_repeated(form: str) -> None:
+    assert shown(f"bad token {form}!", ["tok+en/d&e=f-12"]) == "bad token REDACTED!"
+    assert excerpt(f'{{"token": "{form}"}}', ["tok+en/d&e=f-12"]) == '{"token": "REDACTED"}'
+
+
+def test_basic_credentials_are_secrets_decoded_too() -> None:
+    value = "Basic " + base64.b64encode(b"user:a-long-password").decode()
+    text = f"no {value}, no user:a-long-password, no a-long-password"
+    assert shown(text, header_secrets(value)) == "no REDACTED, no REDACTED, no REDACTED"
+    assert header_secrets("Basic no base64") == ["Basic no base64", "base64"]

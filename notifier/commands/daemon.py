@@ -49,6 +49,8 @@ def once(
         good = process.run_once(loaded.settings, limit=limit)
     except (StoreError, StuckError) as error:
         _end(loaded, str(error))
+    except process.StoppedError:
+        _end(loaded, "stopped; what was not sent is sent by the next run")
     except TimeoutError:
         _end(loaded, f"not finished after {timeout}; what was not sent is sent by the next run")
     if not good:
