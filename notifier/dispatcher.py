@@ -13,7 +13,7 @@ from itertools import count
 from notifier.duration import spell_duration
 from notifier.lanes import Batch, Lane, Waiting
 from notifier.model import Delivery, Event, OpenBatch, RecordKey, SendError, Target, utc_now
-from notifier.outbox import batch_id
+from notifier.outbox import batch_id, present
 from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.retry import Outcome, RetryPolicy, judge
@@ -277,9 +277,7 @@ class Dispatcher:
         return time.monotonic() + wait.total_seconds()
 
     def _find(self, waiting: Waiting) -> tuple[RecordKey, Event, Delivery]:
-        record = self._state.records.outbox(waiting.key)
-        if record is None:
-            raise LookupError(f"no record of delivery {waiting.delivery_id}")
+        record = present(self._state.records.outbox(waiting.key))
         delivery = next(d for d in record.deliveries if d.id == waiting.delivery_id)
         return waiting.key, next(e for e in record.events if e.id == delivery.event_id), delivery
 

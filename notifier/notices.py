@@ -8,7 +8,7 @@ from functools import partial
 
 from notifier.deaths import next_telling, tell_deaths
 from notifier.model import Event, RecordKey, SourceRecord, utc_now
-from notifier.outbox import with_events
+from notifier.outbox import present, with_events
 from notifier.route import Subject
 from notifier.state import State
 
@@ -100,9 +100,7 @@ class Notices:
         now: datetime,
         made: list[tuple[Event, Sequence[str]]],
     ) -> SourceRecord:
-        if record is None:
-            raise LookupError(f"no record of the source {source}")
-        told, event = tell_deaths(record, source=source, target=target, now=now)
+        told, event = tell_deaths(present(record), source=source, target=target, now=now)
         targets = self._route(Subject(type=event.type, source=source, about=target))
         made.append((event, targets))
         return with_events(told, events=[event], targets={event.id: targets})

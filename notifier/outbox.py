@@ -88,6 +88,13 @@ def pending(record: JobRecord | SourceRecord) -> tuple[Delivery, ...]:
     return tuple(d for d in record.deliveries if d.state == "pending")
 
 
+def present(record: Outbox | None) -> Outbox:
+    """Return a record that must be there. Raises LookupError when it is not."""
+    if record is None:
+        raise LookupError("no record where one must be")
+    return record
+
+
 def delivery_id(event_id: str, target: str) -> str:
     """Return `dlv_` and 24 hex digits: the same for the same event and target."""
     return "dlv_" + hashlib.sha256(f"{event_id} {target}".encode()).hexdigest()[:24]

@@ -18,7 +18,7 @@ from notifier.model import (
     SourceRecord,
     utc_now,
 )
-from notifier.outbox import LOST_SOURCE, LOST_TARGET, abandon, delivery_id, pending
+from notifier.outbox import LOST_SOURCE, LOST_TARGET, abandon, delivery_id, pending, present
 from notifier.records import JobUpdate, SourceUpdate
 from notifier.state import State
 from notifier.summary import counted
@@ -71,9 +71,7 @@ class Pipeline:
         return (delivery.id for _, delivery in members)
 
     def _delivery(self, key: RecordKey, id_: str) -> Delivery:
-        record = self._state.records.outbox(key)
-        if record is None:
-            raise LookupError(f"no record of delivery {id_}")
+        record = present(self._state.records.outbox(key))
         return next(delivery for delivery in record.deliveries if delivery.id == id_)
 
     def _owed(self) -> list[tuple[RecordKey, Delivery]]:
@@ -125,16 +123,12 @@ class Pipeline:
 
 
 def _abandon(record: Outbox | None, *, targets: Sequence[str], reason: str, now: datetime) -> Outbox:
-    if record is None:
-        raise LookupError("no record to give up deliveries of")
-    return abandon(record, targets=targets, reason=reason, now=now)
+    return abandon(present(record), targets=targets, reason=reason, now=now)
 
 
 def _without(
     record: SourceRecord | None, *, batches: Collection[OpenBatch], first: SourceUpdate | None
 ) -> SourceRecord:
-    changed = record if first is None else first(record)
-    if changed is None:
-        raise LookupError("no record to take batches from")
+    changed = present(record) if first is None else first(record)
     left = tuple(batch for batch in changed.batches if batch not in batches)
     return msgspec.structs.replace(changed, batches=left)

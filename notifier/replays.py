@@ -9,7 +9,7 @@ import msgspec
 
 from notifier.deaths import discount_deaths
 from notifier.model import Delivery, Event, JobKey, JobRecord, RecordKey, SourceRecord
-from notifier.outbox import replay
+from notifier.outbox import present, replay
 from notifier.records import JobUpdate, Records, SourceUpdate
 from notifier.state import State
 from notifier.summary import counted
@@ -148,6 +148,4 @@ def _replay_job(record: JobRecord | None, *, ids: Collection[str]) -> JobRecord 
 def _replay_source(
     record: SourceRecord | None, *, ids: Collection[str], replayed: Iterable[tuple[Event, Delivery]]
 ) -> SourceRecord:
-    if record is None:
-        raise LookupError("no record to replay deliveries of")
-    return discount_deaths(replay(record, ids), replayed)
+    return discount_deaths(replay(present(record), ids), replayed)

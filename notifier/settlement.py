@@ -15,7 +15,7 @@ from notifier.model import (
     RecordKey,
     SourceRecord,
 )
-from notifier.outbox import settle
+from notifier.outbox import present, settle
 from notifier.records import JobUpdate, SourceUpdate
 
 
@@ -51,15 +51,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_batch(record: SourceRecord | None, *, batch: OpenBatch) -> SourceRecord:
     """Return a source's record with a batch that is about to be attempted."""
-    present = _present(record)
-    return msgspec.structs.replace(present, batches=(*present.batches, batch))
+    known = present(record)
+    return msgspec.structs.replace(known, batches=(*known.batches, batch))
 
 
 def _settle(record: Outbox | None, *, deliveries: list[Delivery]) -> Outbox:
-    return settle(_present(record), deliveries)
-
-
-def _present(record: Outbox | None) -> Outbox:
-    if record is None:
-        raise LookupError("no record to settle deliveries of")
-    return record
+    return settle(present(record), deliveries)

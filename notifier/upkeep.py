@@ -13,6 +13,7 @@ import msgspec
 
 from notifier.duration import format_duration
 from notifier.model import JobKey, JobRecord, SourceRecord, utc_now
+from notifier.outbox import present
 from notifier.prune import prune_job, prune_source, pruned
 from notifier.state import State
 from notifier.summary import counted
@@ -116,14 +117,12 @@ def _prune_job(
 
 
 def _note_forgotten(record: SourceRecord | None, *, seq: int) -> SourceRecord:
-    if record is None:
-        raise LookupError("no record of a source whose jobs are forgotten")
-    return msgspec.structs.replace(record, forgotten_seq=max(seq, record.forgotten_seq))
+    known = present(record)
+    return msgspec.structs.replace(known, forgotten_seq=max(seq, known.forgotten_seq))
 
 
 def _prune_source(record: SourceRecord | None, *, before: datetime, found: Counter[str]) -> SourceRecord:
-    if record is None:
-        raise LookupError("no record to prune")
-    new = prune_source(record, before)
-    found.update(pruned(record, new))
+    known = present(record)
+    new = prune_source(known, before)
+    found.update(pruned(known, new))
     return new
