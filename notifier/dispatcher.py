@@ -160,6 +160,8 @@ class Dispatcher:
             del self._under_way[number]
         ended = time.monotonic()
         self._lane.space(ended)
+        if error is not None and error.retry_after is not None:
+            self._pause(error.retry_after)  # from now on: the commit takes a while
         took = timedelta(seconds=ended - started)
         now = self._now()
         verdict = partial(
@@ -248,8 +250,6 @@ class Dispatcher:
                 _log.info("%s: works again", self.name)
         else:
             self.failures += 1
-            if error.retry_after is not None:
-                self._pause(error.retry_after)
             # A refusal is an answer: it says nothing of whether the target works.
             if error.refused is None and self._lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)

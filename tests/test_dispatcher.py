@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -475,3 +476,24 @@ async def test_a_pause_counts_for_no_delivery_as_trying(tmp_path: Path) -> None:
         while b.states("k")[0][0] == "pending":  # noqa: ASYNC110 - nothing tells of each commit
             await asyncio.sleep(0.001)
         assert b.states("k") == [("delivered", 3)]
+
+
+async def test_a_pause_begins_with_the_answer_that_asks_for_it_not_with_its_commit(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        [first] = await b.observe("j")
+        other = partial(_with_event, id_="evt_k_1", seq=1)
+        await b.state.commit(jobs={("s", "k"): other})
+        await b.hand.attempts(first)
+        release = threading.Event()
+        busy = asyncio.create_task(b.state._in_thread(release.wait))
+        b.hand.end(first, SendError("answered 429", retry_after=timedelta(hours=1)))
+        while b.dispatcher.under_way():  # noqa: ASYNC110 - nothing tells of its end
+            await asyncio.sleep(0.001)
+        b.dispatcher.add(("s", "k"), delivery_id("evt_k_1", "ops"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        release.set()
+        assert await busy
+        while b.states("j") != [("pending", 1)]:  # noqa: ASYNC110 - nothing tells of each commit
+            await asyncio.sleep(0.001)
+        assert b.hand.sent == [first]
