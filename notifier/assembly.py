@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from notifier.model import InspectableTarget
 from notifier.resolver import Resolver
+from notifier.sending import InspectableTarget
 from notifier.settings import Settings, TargetSettings
 from notifier.source import AlliumSource, SourceSettings
 from notifier.targets.slack.settings import SlackSettings

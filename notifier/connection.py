@@ -4,7 +4,8 @@ import asyncio
 from typing import NamedTuple
 
 from notifier.assembly import make_source, make_targets, open_session
-from notifier.model import InspectableTarget, SendError, is_active
+from notifier.model import is_active
+from notifier.sending import InspectableTarget, SendError
 from notifier.settings import Settings
 from notifier.source import AlliumSource, SourceError
 from notifier.summary import counted, one_line

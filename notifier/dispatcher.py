@@ -12,11 +12,12 @@ from itertools import count
 
 from notifier.duration import spell_duration
 from notifier.lanes import Batch, Lane, Waiting
-from notifier.model import Delivery, Event, OpenBatch, RecordKey, SendError, Target, utc_now
+from notifier.model import Delivery, Event, OpenBatch, RecordKey, utc_now
 from notifier.outbox import batch_id, present
 from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.retry import Outcome, RetryPolicy, judge
+from notifier.sending import SendError, Target
 from notifier.settlement import Settlement, open_batch
 from notifier.state import State
 from notifier.summary import counted, one_line

@@ -7,8 +7,9 @@ from itertools import count
 
 import msgspec
 
-from notifier.model import Grouping, RecordKey
+from notifier.model import RecordKey
 from notifier.probe import Probe
+from notifier.sending import Grouping
 
 _Queue = tuple[RecordKey, str]
 """Of a job, or of the events of a source that are about none; a replay has one of its own."""

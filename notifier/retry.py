@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from notifier.model import Attempt, AttemptOutcome, Delivery, SendError
+from notifier.model import Attempt, AttemptOutcome, Delivery
+from notifier.sending import SendError
 
 KEPT_ATTEMPTS = 20
 """How many attempts of a delivery are remembered."""

@@ -19,11 +19,9 @@ from notifier.dispatcher import Dispatcher
 from notifier.model import (
     Delivery,
     Event,
-    Grouping,
     JobRecord,
     OpenBatch,
     RecordKey,
-    SendError,
     Snapshot,
     SourceRecord,
     StoreError,
@@ -33,6 +31,7 @@ from notifier.outbox import LOST_TARGET, absorb, batch_id, delivery_id, with_eve
 from notifier.pipeline import Pipeline
 from notifier.records import decode_job, source_key
 from notifier.retry import RetryPolicy
+from notifier.sending import Grouping, SendError
 from notifier.state import State
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore

@@ -19,9 +19,7 @@ from notifier.model import (
     Delivery,
     DeliveryState,
     Event,
-    Grouping,
     JobRecord,
-    SendError,
     Snapshot,
     SourceRecord,
     StoreError,
@@ -29,6 +27,7 @@ from notifier.model import (
 )
 from notifier.outbox import absorb, delivery_id, replay
 from notifier.retry import RetryPolicy
+from notifier.sending import Grouping, SendError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 

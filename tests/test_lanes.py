@@ -14,8 +14,9 @@ from hypothesis.stateful import (
 )
 
 from notifier.lanes import Batch, Lane, Waiting
-from notifier.model import Grouping, RecordKey
+from notifier.model import RecordKey
 from notifier.probe import Probe
+from notifier.sending import Grouping
 
 
 def _waiting(job: str, number: int = 1, due: float = 0.0) -> Waiting:

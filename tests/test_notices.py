@@ -16,24 +16,14 @@ import pytest
 
 from notifier.deaths import TELL_EVERY
 from notifier.dispatcher import Dispatcher
-from notifier.model import (
-    Delivery,
-    Event,
-    Grouping,
-    JobRecord,
-    RecordKey,
-    SendError,
-    Snapshot,
-    SourceRecord,
-    StoreError,
-    utc_now,
-)
+from notifier.model import Delivery, Event, JobRecord, RecordKey, Snapshot, SourceRecord, StoreError, utc_now
 from notifier.notices import Notices
 from notifier.outbox import absorb, delivery_id, with_events
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
 from notifier.route import RouteSettings, route
+from notifier.sending import Grouping, SendError
 from notifier.settings import Settings
 from notifier.settlement import Settlement
 from notifier.source import AlliumSource

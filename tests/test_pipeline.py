@@ -12,21 +12,11 @@ import msgspec
 import pytest
 
 from notifier.dispatcher import Dispatcher
-from notifier.model import (
-    Delivery,
-    Event,
-    Grouping,
-    JobRecord,
-    OpenBatch,
-    RecordKey,
-    SendError,
-    Snapshot,
-    SourceRecord,
-    utc_now,
-)
+from notifier.model import Delivery, Event, JobRecord, OpenBatch, RecordKey, Snapshot, SourceRecord, utc_now
 from notifier.outbox import LOST_SOURCE, LOST_TARGET, absorb, batch_id, delivery_id, settle, with_events
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
+from notifier.sending import Grouping, SendError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from tests.records import NOW

@@ -18,10 +18,8 @@ from notifier.model import (
     Delivery,
     DeliveryState,
     Event,
-    Grouping,
     JobRecord,
     RecordKey,
-    SendError,
     Snapshot,
     SourceRecord,
     utc_now,
@@ -30,6 +28,7 @@ from notifier.outbox import absorb, delivery_id, settle, with_events
 from notifier.pipeline import Pipeline
 from notifier.replays import Order, RefusedOrderError, Replays
 from notifier.retry import RetryPolicy
+from notifier.sending import Grouping, SendError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.upkeep import Upkeep

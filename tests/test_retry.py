@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.model import Attempt, AttemptOutcome, Delivery, SendError
+from notifier.model import Attempt, AttemptOutcome, Delivery
 from notifier.retry import KEPT_ATTEMPTS, Outcome, RetryPolicy, backoff, judge
+from notifier.sending import SendError
 
 _NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)

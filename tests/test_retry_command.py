@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from notifier.model import Delivery, Event, SendError, utc_now
+from notifier.model import Delivery, Event, utc_now
+from notifier.sending import SendError
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 from notifier.targets.webhook import Webhook, WebhookSettings

@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from notifier import __version__
-from notifier.model import Event, Grouping, SendError, utc_now
+from notifier.model import Event, utc_now
 from notifier.outbox import batch_id
 from notifier.sample import sample_event
+from notifier.sending import Grouping, SendError
 from notifier.targets.slack.channel import SlackChannel
 from notifier.targets.slack.settings import SlackSettings
 from notifier.transport import tls_context

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.model import SendError
+from notifier.sending import SendError
 from notifier.targets.slack import refusal as refusals
 from notifier.targets.slack.refusal import PayloadRefusedError, refusal
 

@@ -21,13 +21,14 @@ import pytest
 from aiohttp import web
 
 from notifier.dispatcher import Dispatcher
-from notifier.model import Event, SendError
+from notifier.model import Event
 from notifier.notices import Notices
 from notifier.pace import Pace
 from notifier.payload import read_payload
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
 from notifier.route import route
+from notifier.sending import SendError
 from notifier.settings import Settings
 from notifier.source import AlliumSource
 from notifier.state import State

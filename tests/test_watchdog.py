@@ -17,8 +17,9 @@ from aiohttp import web
 
 import notifier
 from notifier.dispatcher import _SPARE, Dispatcher
-from notifier.model import Delivery, Event, RecordKey, SendError
+from notifier.model import Delivery, Event, RecordKey
 from notifier.retry import RetryPolicy
+from notifier.sending import SendError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.watchdog import StuckError, UnderWay, Watchdog

@@ -16,7 +16,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from notifier import __version__
 from notifier.fields import new_signing_secret
-from notifier.model import Event, SendError, utc_now
+from notifier.model import Event, utc_now
+from notifier.sending import SendError
 from notifier.targets.webhook import Webhook, WebhookSettings
 from notifier.transport import tls_context
 from tests.servers import ScriptedServer, served

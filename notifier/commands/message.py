@@ -10,7 +10,8 @@ from notifier.commands import completion
 from notifier.commands.common import EXIT_FAILED, ConfigOption, check_type, load, no_such, screen
 
 if TYPE_CHECKING:
-    from notifier.model import Event, Preview
+    from notifier.model import Event
+    from notifier.sending import Preview
     from notifier.settings import Settings
 
 TargetArgument = Annotated[
@@ -38,7 +39,7 @@ def send_sample(
     from rich.text import Text
 
     from notifier.assembly import make_targets, open_session
-    from notifier.model import SendError
+    from notifier.sending import SendError
 
     settings = load(context, config).settings
     sample = _sample(settings, target, event)

@@ -27,7 +27,8 @@ from notifier.fields import (
     origin,
 )
 from notifier.later import later
-from notifier.model import Event, Preview, SendError, utc_now
+from notifier.model import Event, utc_now
+from notifier.sending import Preview, SendError
 from notifier.transport import (
     USER_AGENT,
     describe_fault,

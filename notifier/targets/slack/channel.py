@@ -16,9 +16,10 @@ from slack_sdk.web.internal_utils import get_user_agent
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 from yarl import URL
 
-from notifier.model import Event, Grouping, Preview, SendError, utc_now
+from notifier.model import Event, utc_now
 from notifier.outbox import batch_id
 from notifier.payload import read_payload
+from notifier.sending import Grouping, Preview, SendError
 from notifier.targets.slack.digest import render_digest, render_plain_digest
 from notifier.targets.slack.message import Message, as_plain_text, mention_for, render
 from notifier.targets.slack.refusal import PayloadRefusedError, refusal

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import partial
 
-from notifier.model import SendError
+from notifier.sending import SendError
 
 # https://docs.slack.dev/reference/methods/chat.postMessage and
 # https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
