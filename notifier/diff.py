@@ -6,13 +6,17 @@ import msgspec
 
 from notifier.element import Details, read_details, redact_element
 from notifier.listing import Element
-from notifier.model import Event, JobRecord, Snapshot
+from notifier.model import Event, JobRecord, Phase, Snapshot
 from notifier.outbox import event_id
-from notifier.payload import job_payload
+from notifier.payload import Progress, job_payload, progress_of
+from notifier.rate import with_sample
 from notifier.summary import summarize
 
 # Types that no status may be mistaken for (contract, section 3).
 _RESERVED = frozenset({"progress", "stalled", "resumed", "removed"})
+_FIRST_STATUS = "staging"
+_TRANSPORTING = "transporting"
+_KEPT_PHASES = 10
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,20 +50,27 @@ def diff(
     if old is not None and old.status == element.status:
         if old.element == redacted and old.missing_since is None:
             return None
-        snapshot = msgspec.structs.replace(old, element=redacted, missing_since=None)
+        samples = old.samples
+        if element.status == _TRANSPORTING:
+            samples = with_sample(samples, read_details(redacted).chunks_left, now)
+        snapshot = msgspec.structs.replace(old, element=redacted, samples=samples, missing_since=None)
         return Change(snapshot=snapshot, seq=seq)
+    details = read_details(redacted)
+    moved = with_sample(old.samples if old is not None else (), details.chunks_left, now)
     snapshot = Snapshot(
         status=element.status,
         first_seen=old.first_seen if old is not None else now,
         status_since=now,
         element=redacted,
+        phases=_phases(old, element.status, details, now, is_new=announce),
+        samples=moved if element.status == _TRANSPORTING else (),
     )
     if not announce:
         return Change(snapshot=snapshot, seq=seq)
-    details = read_details(snapshot.element)
     event = _transition(
         snapshot,
         details,
+        progress_of(details, moved, transporting=element.status == _TRANSPORTING),
         source=source,
         source_id=source_id,
         job_id=element.job_id,
@@ -75,9 +86,22 @@ def event_type(status: str) -> str:
     return f"backfill.status_{status}" if status in _RESERVED else f"backfill.{status}"
 
 
+def _phases(
+    old: Snapshot | None, status: str, details: Details, now: datetime, *, is_new: bool
+) -> tuple[Phase, ...]:
+    """Return the phases with a new one; the first of all begins when the job is ordered."""
+    if old is not None:
+        return (*old.phases, Phase(status, now))[-_KEPT_PHASES:]
+    ordered = details.time_created
+    if status == _FIRST_STATUS and ordered is not None and ordered <= now:
+        return (Phase(status, ordered),)
+    return (Phase(status, now if is_new else None),)
+
+
 def _transition(
     snapshot: Snapshot,
     details: Details,
+    progress: Progress,
     *,
     source: str,
     source_id: str,
@@ -115,7 +139,7 @@ def _transition(
             status=snapshot.status,
             previous_status=previous_status,
             summary=summary,
-            details=details,
+            progress=progress,
             element=snapshot.element,
         ),
     )

@@ -47,6 +47,21 @@ def is_job_event(type_: str) -> bool:
     return type_.startswith("backfill.")
 
 
+class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How many chunks of a transporting job were left at a time."""
+
+    at: datetime
+    chunks_left: int
+
+
+class Phase(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A status that a job was seen in."""
+
+    status: str
+    since: datetime | None
+    """When it was first seen in it; None when nobody knows: it was in it in the baseline."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A job as last seen."""
 
@@ -55,6 +70,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     status_since: datetime
     element: msgspec.Raw
     """The element as received, credentials of its destinations redacted."""
+    phases: tuple[Phase, ...] = ()
+    """The last statuses, the present one included, oldest first."""
+    samples: tuple[Sample, ...] = ()
+    """Of the last minutes, oldest first; none unless it transports."""
     missing_since: datetime | None = None
     """Since when it is missing from every good poll; None while it is listed."""
 

@@ -5,7 +5,8 @@ from datetime import datetime
 import msgspec
 
 from notifier.element import Details
-from notifier.model import rfc3339
+from notifier.model import Sample, rfc3339
+from notifier.rate import chunks_per_minute, expected_end
 from notifier.summary import percent_done
 
 MARK = "Test: "
@@ -60,7 +61,7 @@ def job_payload(
     status: str,
     previous_status: str | None,
     summary: str,
-    details: Details,
+    progress: Progress,
     element: msgspec.Raw,
     test: bool = False,
 ) -> msgspec.Raw:
@@ -72,7 +73,7 @@ def job_payload(
         status=status,
         previous_status=previous_status,
         summary=summary,
-        progress=progress_of(details),
+        progress=progress,
         job=element,
         test=test,
     )
@@ -89,8 +90,12 @@ def read_payload(payload: bytes | msgspec.Raw) -> Payload:
     return _PAYLOAD.decode(payload)
 
 
-def progress_of(details: Details) -> Progress:
-    """Return how far a job with these details is."""
+def progress_of(
+    details: Details, samples: tuple[Sample, ...] = (), *, transporting: bool = False
+) -> Progress:
+    """Return how far a job with these details is, and how fast; when it will be done while it transports."""
     total, left = details.num_chunks, details.chunks_left
     done = None if total is None or left is None else max(0, total - left)
-    return Progress(total, done, percent_done(details))
+    percent = percent_done(details)
+    end = expected_end(samples, percent) if transporting else None
+    return Progress(total, done, percent, chunks_per_minute(samples), None if end is None else rfc3339(end))

@@ -8,7 +8,7 @@ import msgspec
 
 from notifier.element import read_details
 from notifier.model import Event, is_job_event, rfc3339
-from notifier.payload import MARK, Data, encode_payload, job_payload
+from notifier.payload import MARK, Data, encode_payload, job_payload, progress_of
 from notifier.summary import summarize
 
 _NAME = "USDC transfers Jan 2024"
@@ -75,7 +75,7 @@ def sample_event(type_: str, *, source: str, event_id: str, now: datetime) -> Ev
         status=status,
         previous_status=previous,
         summary=summary,
-        details=details,
+        progress=progress_of(details),
         element=element,
         test=True,
     )

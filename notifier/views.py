@@ -206,7 +206,9 @@ def _job_item(key: JobKey, record: JobRecord) -> JobItem:
         status=record.snapshot.status,
         job_name=details.job_name,
         table=details.table,
-        progress=progress_of(details),
+        progress=progress_of(
+            details, record.snapshot.samples, transporting=record.snapshot.status == "transporting"
+        ),
         error_message=details.error_message,
         time_created=details.time_created,
         time_completed=details.time_completed,

@@ -17,7 +17,7 @@ from notifier.diff import diff
 from notifier.element import read_details, redact_element
 from notifier.listing import Element, read_listing
 from notifier.model import JOB_TYPES, Event
-from notifier.payload import job_payload
+from notifier.payload import job_payload, progress_of
 from notifier.summary import summarize
 from tests.slack_rules import check_post, check_webhook
 
@@ -189,7 +189,7 @@ def job_event(
         status=element.status,
         previous_status=previous_status,
         summary=summary,
-        details=details,
+        progress=progress_of(details),
         element=raw,
     )
     return msgspec.structs.replace(event, type=type_, summary=summary, payload=payload)

@@ -151,9 +151,9 @@ def test_a_changed_field_is_stored_and_announces_nothing(fields: dict[str, Any])
     record = _record(_element("staging"), _element("transporting"))
     element = _element("transporting", **fields)
     change = _diff(record, element, now=_NOW + timedelta(hours=1))
-    assert change == Change(
-        snapshot=msgspec.structs.replace(record.snapshot, element=element.raw), seq=2, events=()
-    )
+    assert change is not None
+    changed = msgspec.structs.replace(record.snapshot, element=element.raw, samples=change.snapshot.samples)
+    assert change == Change(snapshot=changed, seq=2, events=())
 
 
 def _missing(record: JobRecord) -> JobRecord:
@@ -169,9 +169,9 @@ def test_a_missing_job_that_is_listed_again_is_missing_no_more_and_announces_not
     record = _record(_element("staging"), _element("transporting"))
     element = _element("transporting", **fields)
     change = _diff(_missing(record), element, announce=announce, now=_NOW + timedelta(days=9))
-    assert change == Change(
-        snapshot=msgspec.structs.replace(record.snapshot, element=element.raw), seq=2, events=()
-    )
+    assert change is not None
+    changed = msgspec.structs.replace(record.snapshot, element=element.raw, samples=change.snapshot.samples)
+    assert change == Change(snapshot=changed, seq=2, events=())
     assert _diff(_stored(record, change), element) is None
 
 
@@ -347,3 +347,54 @@ def test_a_job_that_was_forgotten_and_is_listed_again_has_events_of_other_ids() 
     assert again is not None
     assert (first.seq, again.seq) == (1, 2)
     assert first.events[0].id != again.events[0].id
+
+
+def test_phases_begin_when_they_are_observed_and_the_first_when_the_job_was_ordered() -> None:
+    ordered = "2026-01-31T08:00:00Z"
+    record = _record(_element("staging", time_created=ordered), _element("transporting"))
+    first, second = record.snapshot.phases
+    assert (first.status, second.status) == ("staging", "transporting")
+    assert first.since == datetime(2026, 1, 31, 8, tzinfo=UTC)
+    assert second.since == record.snapshot.status_since
+
+
+@pytest.mark.parametrize(
+    "element",
+    [_element("transporting", time_created="2026-01-31T08:00:00Z"), _element("staging", time_created=None)],
+    ids=["a later phase", "no time given"],
+)
+def test_nobody_knows_when_a_phase_began_that_a_job_of_the_baseline_was_in(element: Element) -> None:
+    [phase] = _record(element, announce=False).snapshot.phases
+    assert phase.since is None
+    [phase] = _record(element).snapshot.phases
+    assert phase.since == _NOW
+
+
+def test_only_the_last_ten_phases_of_a_job_are_kept() -> None:
+    record = _record(*(_element(status) for status in ("failed", "staging") * 20))
+    assert [phase.status for phase in record.snapshot.phases] == ["failed", "staging"] * 5
+
+
+def test_the_progress_of_a_transporting_job_is_sampled_and_dropped_when_it_ends() -> None:
+    record = _record(
+        _element("staging"),
+        _element("transporting", num_chunks=100, chunks_left=100),
+        _element("transporting", num_chunks=100, chunks_left=60),
+    )
+    assert [sample.chunks_left for sample in record.snapshot.samples] == [100, 60]
+    ended = _stored(record, _diff(record, _element("completed", num_chunks=100, chunks_left=0)))
+    assert ended.snapshot.samples == ()
+
+
+def test_an_event_tells_the_rate_of_the_last_minutes_and_no_end_once_it_has_ended() -> None:
+    record = _record(_element("transporting", num_chunks=100, chunks_left=100))
+    later = _diff(
+        record,
+        _element("completed", num_chunks=100, chunks_left=0),
+        now=record.snapshot.status_since + timedelta(minutes=20),
+    )
+    assert later is not None
+    payload = later.events[0].payload
+    assert payload is not msgspec.UNSET
+    progress = json.loads(bytes(payload))["data"]["progress"]
+    assert (progress["chunks_per_minute"], progress["eta"]) == (5.0, None)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.element import Details
-from notifier.payload import job_payload
+from notifier.payload import job_payload, progress_of
 
 _OBSERVED = datetime(2026, 1, 31, 10, 30, 0, 123000, tzinfo=UTC)
 
@@ -26,7 +26,8 @@ def _payload(**changes: Any) -> msgspec.Raw:
         "details": Details(num_chunks=1000, chunks_left=0),
         "element": msgspec.Raw(b'{"job_id":"f47ac10b","n":1.0e5}'),
     }
-    return job_payload(**(fields | changes))
+    fields |= changes
+    return job_payload(progress=progress_of(fields.pop("details")), **fields)
 
 
 def test_a_payload_is_written_as_the_contract_shows_it() -> None:
