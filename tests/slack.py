@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from notifier.listing import Element, read_listing
 from notifier.model import JOB_TYPES, Event
 from notifier.payload import job_payload, progress_of
 from notifier.summary import summarize
-from tests.slack_rules import check_post, check_webhook
+from tests.slack_rules import check_post, check_update, check_webhook
 
 TOKEN = "xoxb-1-token-that-is-secret"
 HOOK = "T0TEAM/B0HOOK/path-that-is-secret"
@@ -41,6 +41,7 @@ class CheckedSlack(FakeSlack):
             Channel(id="C0NEWS", name="news", is_read_only=True),
             token=TOKEN,
             seen=self._check,
+            edited=self._check_edit,
             **options,
         )
         self.hooks = {HOOK: self.channels[0]} | {f"T0TEAM/{c.name}": c for c in self.channels}
@@ -50,11 +51,18 @@ class CheckedSlack(FakeSlack):
         self.url = ""
 
     def _check(self, _post: Post) -> None:
-        # As it was sent: the post itself has lost what Slack ignores.
         self.arrivals.append(time.monotonic())
         _, arguments = self.calls[-1]
+        self._check_by(check_post if "channel" in arguments else check_webhook)
+
+    def _check_edit(self, _post: Post) -> None:
+        self._check_by(check_update)
+
+    def _check_by(self, check: Callable[[dict[str, Any]], None]) -> None:
+        # As it was sent: the post itself has lost what Slack ignores.
+        _, arguments = self.calls[-1]
         try:
-            (check_post if "channel" in arguments else check_webhook)(arguments)
+            check(arguments)
         except AssertionError as error:
             self.faults.append(str(error))
 

@@ -1,15 +1,19 @@
+import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
 
 from notifier.demo.slack import Channel, FakeSlack, Post
 from tests.slack import HOOK, TOKEN, CheckedSlack, served_slack
 
-_OK = {"channel": "C0DATA", "text": "Failed"}
+_OK: dict[str, Any] = {"channel": "C0DATA", "text": "Failed"}
 
 
 class Workspace:
@@ -54,6 +58,28 @@ async def workspace() -> AsyncIterator[Workspace]:
     slack = CheckedSlack()
     async with served_slack(slack) as url, aiohttp.ClientSession() as session:
         yield Workspace(slack, url, session)
+
+
+@pytest.fixture
+def client(workspace: Workspace) -> AsyncWebClient:
+    """Slack's own client, with all the scopes that it may want."""
+    workspace.slack.scopes = {"chat:write", "channels:history", "groups:history"}
+    return client_of(workspace._url)
+
+
+def client_of(url: str) -> AsyncWebClient:
+    return AsyncWebClient(TOKEN, base_url=f"{url}/api/", retry_handlers=[])
+
+
+async def error_of(call: Awaitable[Any]) -> Any:
+    """Return the code of the error that a call is answered with."""
+    with pytest.raises(SlackApiError) as raised:
+        await call
+    return raised.value.response["error"]
+
+
+def times(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["ts"] for message in messages]
 
 
 def mrkdwn(text: str) -> dict[str, Any]:
@@ -146,10 +172,46 @@ async def test_the_identity_of_a_token_is_told_with_its_scopes(workspace: Worksp
     ) as response:
         assert response.headers["X-OAuth-Scopes"] == "channels:read,chat:write"
         answer = await response.json()
-    assert (answer["ok"], answer["team"], answer["user"]) == (True, "Demo", "backfill_notifier")
+    assert answer == {
+        "ok": True,
+        "url": "https://demo.slack.com/",
+        "team": "Demo",
+        "user": "backfill_notifier",
+        "team_id": "T0DEMO",
+        "user_id": "U0BOT",
+        "bot_id": "B0BOT",
+    }
 
 
-@pytest.mark.parametrize("method", ["chat.update", "conversations.history", "nope"])
+async def test_whoever_has_the_token_is_told_its_scopes_with_errors_too(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    for call in (client.api_call("nope"), client.chat_postMessage(channel="#nowhere", text="x")):
+        with pytest.raises(SlackApiError) as raised:
+            await call
+        headers: Any = raised.value.response.headers
+        assert headers["x-oauth-scopes"] == "channels:history,chat:write,groups:history"
+    workspace.slack.token = "another"
+    with pytest.raises(SlackApiError) as raised:
+        await client.auth_test()
+    assert "x-oauth-scopes" not in raised.value.response.headers
+
+
+@pytest.mark.parametrize("code", ["token_revoked", "account_inactive"])
+async def test_a_token_that_was_revoked_can_do_nothing_until_it_is_given_back(
+    workspace: Workspace, client: AsyncWebClient, code: str
+) -> None:
+    workspace.slack.revoked = code
+    assert await error_of(client.auth_test()) == code
+    assert await error_of(client.chat_postMessage(**_OK)) == code
+    assert await error_of(client.conversations_history(channel="C0DATA")) == code
+    assert (await workspace.ask("auth.test", token="Bearer x"))[1]["error"] == "invalid_auth"
+    assert await workspace.hook({"text": "x"}) == (200, "ok"), "a webhook has its own secret"
+    workspace.slack.revoked = None
+    assert (await client.chat_postMessage(**_OK))["ok"]
+
+
+@pytest.mark.parametrize("method", ["chat.delete", "nope"])
 async def test_a_method_that_is_not_there_is_unknown(workspace: Workspace, method: str) -> None:
     _, answer, _ = await workspace.ask(method)
     assert answer == {"ok": False, "error": "unknown_method"}
@@ -323,6 +385,559 @@ async def test_pings_are_those_of_what_is_shown(
     assert [post.pings for post in workspace.slack.posts] == [pings]
 
 
+# ----------------------------------------------------------------------------------------- threads
+
+
+async def test_a_reply_belongs_to_its_thread_and_the_answer_says_so(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    metadata = {"event_type": "x", "event_payload": {"id": "1"}}
+    parent = await client.chat_postMessage(**_OK)
+    answer = await client.chat_postMessage(**_OK, thread_ts=parent["ts"], metadata=metadata)
+    assert answer["channel"] == "C0DATA"
+    assert answer["message"] == {
+        "type": "message",
+        "ts": answer["ts"],
+        "thread_ts": parent["ts"],
+        "user": "U0BOT",
+        "bot_id": "B0BOT",
+        "text": "Failed",
+        "metadata": metadata,
+    }
+    assert "thread_ts" not in parent["message"]
+    assert [(post.thread_ts, post.broadcast) for post in workspace.slack.posts] == [
+        (None, False),
+        (parent["ts"], False),
+    ]
+    [only] = (await client.conversations_history(channel="C0DATA"))["messages"]
+    assert only == parent["message"] | {
+        "thread_ts": parent["ts"],
+        "reply_count": 1,
+        "latest_reply": answer["ts"],
+    }
+
+
+async def test_a_broadcast_reply_stands_in_its_channel_too(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    parent = (await client.chat_postMessage(**_OK))["ts"]
+    reply = (await client.chat_postMessage(**_OK, thread_ts=parent, reply_broadcast=True))["ts"]
+    told, _ = (await client.conversations_history(channel="C0DATA"))["messages"]
+    assert (told["ts"], told["thread_ts"], told["subtype"]) == (reply, parent, "thread_broadcast")
+    assert workspace.slack.posts[1].broadcast
+    thread = (await client.conversations_replies(channel="C0DATA", ts=parent))["messages"]
+    assert times(thread) == [parent, reply]
+    workspace.slack.delete(workspace.slack.posts[1])
+    assert times((await client.conversations_history(channel="C0DATA"))["messages"]) == [parent]
+
+
+async def test_only_a_reply_can_be_broadcast(workspace: Workspace, client: AsyncWebClient) -> None:
+    await client.chat_postMessage(**_OK, reply_broadcast=True)
+    await client.chat_postMessage(**_OK, reply_broadcast=True, thread_ts="1.000001")
+    assert [post.broadcast for post in workspace.slack.posts] == [False, False]
+
+
+async def test_a_reply_to_a_reply_joins_its_thread(client: AsyncWebClient) -> None:
+    parent = (await client.chat_postMessage(**_OK))["ts"]
+    reply = (await client.chat_postMessage(**_OK, thread_ts=parent))["ts"]
+    answer = await client.chat_postMessage(**_OK, thread_ts=reply)
+    assert answer["message"]["thread_ts"] == parent
+
+
+@pytest.mark.parametrize(
+    "where", ["deleted", "deleted with all replies", "a deleted reply", "elsewhere", "1.000001", "x"]
+)
+async def test_a_reply_to_what_is_not_there_becomes_a_message_of_the_channel(
+    workspace: Workspace, client: AsyncWebClient, where: str
+) -> None:
+    slack = workspace.slack
+    data, private, *_ = slack.channels
+    gone = slack.say(data, "x")
+    reply = slack.say(data, "x", thread_ts=gone.ts)
+    slack.delete(reply)
+    if where != "a deleted reply":
+        slack.delete(gone)
+    alone = slack.say(data, "x")
+    slack.delete(alone)
+    ts = {
+        "deleted": alone.ts,
+        "deleted with all replies": gone.ts,
+        "a deleted reply": reply.ts,
+        "elsewhere": slack.say(private, "x").ts,
+    }.get(where, where)
+    answer = await client.chat_postMessage(**_OK, thread_ts=ts)
+    assert "thread_ts" not in answer["message"]
+    [post] = slack.posts
+    assert post.thread_ts is None
+    history = (await client.conversations_history(channel="C0DATA"))["messages"]
+    assert times(history)[0] == post.ts
+
+
+async def test_a_thread_goes_on_under_the_tombstone_of_its_parent(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    parent = await client.chat_postMessage(**_OK, metadata={"event_type": "x", "event_payload": {}})
+    first = await client.chat_postMessage(**_OK, thread_ts=parent["ts"])
+    workspace.slack.delete(workspace.slack.posts[0])
+    second = await client.chat_postMessage(**_OK, thread_ts=parent["ts"])
+    assert second["message"]["thread_ts"] == parent["ts"]
+    tombstone = {
+        "type": "message",
+        "subtype": "tombstone",
+        "hidden": True,
+        "user": "USLACKBOT",
+        "text": "This message was deleted.",
+        "ts": parent["ts"],
+        "thread_ts": parent["ts"],
+        "reply_count": 2,
+        "latest_reply": second["ts"],
+    }
+    history = await client.conversations_history(channel="C0DATA", include_all_metadata=True)
+    assert history["messages"] == [tombstone]
+    thread = await client.conversations_replies(channel="C0DATA", ts=parent["ts"])
+    assert thread["messages"] == [tombstone, first["message"], second["message"]]
+
+
+async def test_what_was_deleted_stays_among_the_posts_and_is_told_no_more(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    ts = (await client.chat_postMessage(**_OK))["ts"]
+    [post] = workspace.slack.posts
+    workspace.slack.delete(post)
+    assert post.deleted
+    assert (await client.conversations_history(channel="C0DATA"))["messages"] == []
+    assert await error_of(client.conversations_replies(channel="C0DATA", ts=ts)) == "thread_not_found"
+
+
+async def test_a_webhook_can_reply_too(workspace: Workspace, client: AsyncWebClient) -> None:
+    parent = (await client.chat_postMessage(**_OK))["ts"]
+    assert await workspace.hook({"text": "x", "thread_ts": parent}) == (200, "ok")
+    _, reply = (await client.conversations_replies(channel="C0DATA", ts=parent))["messages"]
+    assert (reply["thread_ts"], reply["subtype"], reply["bot_id"]) == (parent, "bot_message", "B0HOOK")
+
+
+# ------------------------------------------------------------------------------------------- edits
+
+_NOTE = {"event_type": "x", "event_payload": {"id": "1"}}
+_OTHER = {"event_type": "y", "event_payload": {}}
+_BARS = [{"color": "#ffffff", "fallback": "x", "blocks": [section("bar")]}]
+_FULL = _OK | {"blocks": [section("old")], "attachments": _BARS, "metadata": _NOTE}
+
+
+@pytest.mark.parametrize(
+    ("edits", "shown"),
+    [
+        ([], _FULL),
+        ([{"blocks": [section("new")]}], _FULL | {"blocks": [section("new")]}),
+        ([{"text": "y", "blocks": [section("new")]}], _FULL | {"text": "y", "blocks": [section("new")]}),
+        # A text by itself takes the blocks' place, but leaves the attachments.
+        ([{"text": "y"}], {**_OK, "text": "y", "attachments": _BARS, "metadata": _NOTE}),
+        ([{"text": "y", "attachments": []}], {**_OK, "text": "y", "metadata": _NOTE}),
+        ([{"attachments": _BARS * 2, "blocks": []}], _OK | {"attachments": _BARS * 2, "metadata": _NOTE}),
+        ([{"text": "y", "metadata": _OTHER}], {**_OK, "text": "y", "attachments": _BARS, "metadata": _OTHER}),
+        ([{"text": "y", "metadata": {}}], {**_OK, "text": "y", "attachments": _BARS}),
+        (
+            [{"text": "y", "metadata": {"event_type": "a.b"}}],
+            {**_OK, "text": "y", "attachments": _BARS, "metadata": _NOTE},
+        ),
+        (
+            [{"text": "y"}, {"blocks": [section("newest")]}, {"text": "z", "blocks": [section("z")]}],
+            _FULL | {"text": "z", "blocks": [section("z")]},
+        ),
+    ],
+)
+async def test_an_edit_retains_what_it_leaves_out_and_removes_what_it_empties(
+    workspace: Workspace, edits: list[dict[str, Any]], shown: dict[str, Any]
+) -> None:
+    assert await workspace.post(_FULL) is None
+    [post] = workspace.slack.posts
+    for edit in edits:
+        _, answer, _ = await workspace.ask("chat.update", {"channel": "C0DATA", "ts": post.ts} | edit)
+        assert answer["ok"], answer
+    assert post.shown == shown
+    assert post.message == _FULL, "what was sent is kept"
+    assert len(post.edits) == len(edits)
+
+
+async def test_an_edit_is_answered_with_the_message_as_it_is_now(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    post = await client.chat_postMessage(channel="C0DATA", text="Staging", metadata=_NOTE)
+    edit = {"channel": "C0DATA", "ts": post["ts"], "text": "Failed <!here>", "blocks": [section("*Failed*")]}
+    answer = await client.chat_update(**edit)
+    assert (answer["channel"], answer["ts"], answer["text"]) == ("C0DATA", post["ts"], "Failed <!here>")
+    assert answer["message"]["blocks"] == [section("*Failed*")]
+    assert answer["message"]["metadata"] == _NOTE
+    [told] = (await client.conversations_history(channel="C0DATA", include_all_metadata=True))["messages"]
+    assert told == answer["message"]
+    assert workspace.slack.posts[0].edits == [edit]
+    assert workspace.slack.posts[0].pings == [], "an edit notifies nobody"
+    assert isinstance(workspace.slack, CheckedSlack)
+    assert workspace.slack.faults == []
+
+
+async def test_an_edit_needs_the_scope_to_write(workspace: Workspace) -> None:
+    workspace.slack.scopes = {"channels:history"}
+    _, answer, _ = await workspace.ask("chat.update", {"channel": "C0DATA", "ts": "1.000001", "text": "x"})
+    assert (answer["error"], answer["needed"]) == ("missing_scope", "chat:write")
+
+
+@pytest.mark.parametrize(
+    ("edit", "error"),
+    [
+        ({"channel": "#data-backfills"}, "channel_not_found"),
+        ({"channel": "data-backfills"}, "channel_not_found"),
+        ({"channel": "C0HIDDEN"}, "channel_not_found"),
+        ({"channel": None}, "channel_not_found"),
+        ({"channel": "C0PRIVATE"}, "message_not_found"),
+        ({"ts": "1.000001"}, "message_not_found"),
+        ({"ts": None}, "message_not_found"),
+        ({"ts": ["x"]}, "message_not_found"),
+        ({"channel": "C0OLD"}, "is_inactive"),
+        ({"text": ""}, "no_text"),
+        ({"text": "", "blocks": [], "attachments": []}, "no_text"),
+        ({"text": "x" * 4_001}, "msg_too_long"),
+        ({"text": "x" * 4_000}, None),
+        ({"blocks": [{"type": "nope"}]}, "invalid_blocks"),
+        ({"attachments": "x"}, "invalid_attachments"),
+        (
+            {"metadata": {"event_type": "x", "event_payload": {"x": "x" * 8_000}}},
+            "metadata_too_large",
+        ),
+    ],
+)
+async def test_an_edit_that_slack_refuses_changes_nothing(
+    workspace: Workspace, edit: dict[str, Any], error: str | None
+) -> None:
+    assert await workspace.post(_OK) is None
+    [post] = workspace.slack.posts
+    _, answer, _ = await workspace.ask("chat.update", _OK | {"ts": post.ts} | edit)
+    assert answer.get("error") == error
+    assert len(post.edits) == (error is None)
+
+
+async def test_what_is_deleted_can_be_edited_no_more(workspace: Workspace, client: AsyncWebClient) -> None:
+    parent = await client.chat_postMessage(**_OK)
+    await client.chat_postMessage(**_OK, thread_ts=parent["ts"])
+    workspace.slack.delete(workspace.slack.posts[0])
+    edit = client.chat_update(channel="C0DATA", ts=parent["ts"], text="x")
+    assert await error_of(edit) == "message_not_found", "its tombstone is no message"
+
+
+async def test_the_app_edits_its_own_messages_only(workspace: Workspace, client: AsyncWebClient) -> None:
+    foreign = workspace.slack.say(workspace.slack.channels[0], "I was here first")
+    assert workspace.slack.posts == []
+    assert await workspace.hook({"text": "x"}) == (200, "ok")
+    for post in (foreign, *workspace.slack.posts):
+        edit = client.chat_update(channel="C0DATA", ts=post.ts, text="x")
+        assert await error_of(edit) == "cant_update_message"
+        assert post.edits == []
+    said = (await client.conversations_history(channel="C0DATA"))["messages"][-1]
+    assert said == {"type": "message", "user": "U0PERSON", "text": "I was here first", "ts": foreign.ts}
+
+
+async def test_a_workspace_can_close_its_messages_for_edits(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    ts = (await client.chat_postMessage(**_OK))["ts"]
+    workspace.slack.edits_closed = True
+    assert await error_of(client.chat_update(**_OK, ts=ts)) == "edit_window_closed"
+    assert await error_of(client.chat_update(**_OK, ts="1.000001")) == "message_not_found"
+    workspace.slack.edits_closed = False
+    assert (await client.chat_update(**_OK, ts=ts))["ok"]
+
+
+async def test_a_reply_can_be_edited_and_stays_one(client: AsyncWebClient) -> None:
+    parent = (await client.chat_postMessage(**_OK))["ts"]
+    reply = (await client.chat_postMessage(**_OK, thread_ts=parent))["ts"]
+    answer = await client.chat_update(channel="C0DATA", ts=reply, text="x")
+    assert answer["message"]["thread_ts"] == parent
+
+
+# ---------------------------------------------------------------------------------- reading a channel
+
+
+async def test_a_channel_is_read_newest_first_page_by_page(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    data, private, *_ = workspace.slack.channels
+    said = [workspace.slack.say(data, f"{number}").ts for number in range(5)]
+    workspace.slack.say(private, "x")
+    first = await client.conversations_history(channel="C0DATA", limit=2)
+    assert (times(first["messages"]), first["has_more"]) == ([said[4], said[3]], True)
+    # What comes between two pages belongs before the first, and what goes leaves no gap.
+    workspace.slack.say(data, "late")
+    [third] = (await client.conversations_history(channel="C0DATA", oldest=said[1], latest=said[3]))[
+        "messages"
+    ]
+    assert third["ts"] == said[2]
+    cursor = first["response_metadata"]["next_cursor"]
+    second = await client.conversations_history(channel="C0DATA", limit=2, cursor=cursor)
+    assert (times(second["messages"]), second["has_more"]) == ([said[2], said[1]], True)
+    cursor = second["response_metadata"]["next_cursor"]
+    third = await client.conversations_history(channel="C0DATA", limit=2, cursor=cursor)
+    assert (times(third["messages"]), third["has_more"]) == ([said[0]], False)
+    assert third.get("response_metadata") is None
+
+
+async def test_a_page_begins_after_what_was_deleted_meanwhile(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    said = [workspace.slack.say(workspace.slack.channels[0], "x") for _ in range(3)]
+    page = await client.conversations_history(channel="C0DATA", limit=1)
+    workspace.slack.delete(said[1])
+    cursor = page["response_metadata"]["next_cursor"]
+    page = await client.conversations_history(channel="C0DATA", limit=1, cursor=cursor)
+    assert (times(page["messages"]), page["has_more"]) == ([said[0].ts], False)
+
+
+async def test_a_page_has_a_hundred_messages_unless_told_otherwise(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    for _ in range(1_000):
+        workspace.slack.say(workspace.slack.channels[0], "x")
+    for limit, count in ((None, 100), (999, 999), (1, 1)):
+        answer = await client.conversations_history(channel="C0DATA", limit=limit)
+        assert (len(answer["messages"]), answer["has_more"]) == (count, True)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inclusive", "found"),
+    [
+        ({}, True, [0, 1, 2, 3]),
+        ({"oldest": 1}, False, [2, 3]),
+        ({"oldest": 1}, True, [1, 2, 3]),
+        ({"latest": 2}, False, [0, 1]),
+        ({"latest": 2}, True, [0, 1, 2]),
+        ({"oldest": 1, "latest": 2}, False, []),
+        ({"oldest": 1, "latest": 2}, True, [1, 2]),
+        ({"oldest": 1, "latest": 1}, True, [1]),
+        ({"oldest": 1, "latest": 1}, False, []),
+        ({"oldest": 2, "latest": 1}, True, []),
+    ],
+)
+async def test_times_bound_what_is_read(
+    workspace: Workspace, client: AsyncWebClient, bounds: dict[str, int], inclusive: bool, found: list[int]
+) -> None:
+    said = [workspace.slack.say(workspace.slack.channels[0], "x").ts for _ in range(4)]
+    query: dict[str, Any] = {name: said[number] for name, number in bounds.items()}
+    answer = await client.conversations_history(channel="C0DATA", inclusive=inclusive, **query)
+    assert times(answer["messages"]) == [said[number] for number in reversed(found)]
+
+
+async def test_whole_seconds_are_times_too(workspace: Workspace, client: AsyncWebClient) -> None:
+    second, _, _ = workspace.slack.say(workspace.slack.channels[0], "x").ts.partition(".")
+    for oldest, count in ((second, 1), (str(int(second) + 1), 0), ("0", 1)):
+        answer = await client.conversations_history(channel="C0DATA", oldest=oldest)
+        assert len(answer["messages"]) == count
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"http_verb": "GET", "params": {"include_all_metadata": True}},
+        {"http_verb": "GET", "params": {"include_all_metadata": "true"}},
+        {"http_verb": "POST", "params": {"include_all_metadata": 1}},
+        {"http_verb": "POST", "data": {"include_all_metadata": "1"}},
+        {"http_verb": "POST", "json": {"include_all_metadata": True}},
+        {"http_verb": "GET", "params": {"include_all_metadata": False}},
+        {"http_verb": "POST", "json": {"include_all_metadata": False}},
+        {"http_verb": "POST", "data": {"include_all_metadata": "false"}},
+        {"http_verb": "GET", "params": {}},
+    ],
+)
+async def test_metadata_is_told_only_when_it_is_asked_for_in_whatever_way(
+    client: AsyncWebClient, how: dict[str, Any]
+) -> None:
+    await client.chat_postMessage(**_OK, metadata=_NOTE)
+    [given] = [value for value in how.values() if isinstance(value, dict)]
+    asked = str(given.get("include_all_metadata")).lower() in ("1", "true")
+    how = {key: value | {"channel": "C0DATA"} if value is given else value for key, value in how.items()}
+    [message] = (await client.api_call("conversations.history", **how))["messages"]
+    assert message.get("metadata") == (_NOTE if asked else None)
+
+
+@pytest.mark.parametrize(
+    ("scope", "channel", "error", "needed"),
+    [
+        ("channels:history", "C0DATA", None, None),
+        ("channels:history", "C0OLD", None, None),
+        ("channels:history", "C0PRIVATE", "missing_scope", "groups:history"),
+        ("channels:history", "C0ELSE", "not_in_channel", None),
+        ("channels:history", "C0HIDDEN", "channel_not_found", None),
+        ("channels:history", "#data-backfills", "channel_not_found", None),
+        ("channels:history", "data-backfills", "channel_not_found", None),
+        ("groups:history", "C0PRIVATE", None, None),
+        ("groups:history", "C0DATA", "missing_scope", "channels:history"),
+        ("groups:history", "C0HIDDEN", "channel_not_found", None),
+        ("chat:write", "C0DATA", "missing_scope", "channels:history"),
+        ("chat:write", "C0NOWHERE", "missing_scope", "channels:history"),
+    ],
+)
+async def test_a_channel_can_be_read_by_its_id_with_its_scope_from_inside(
+    workspace: Workspace, scope: str, channel: str, error: str | None, needed: str | None
+) -> None:
+    workspace.slack.scopes = {scope}
+    _, answer, _ = await workspace.ask("conversations.history", {"channel": channel})
+    assert (answer.get("error"), answer.get("needed")) == (error, needed)
+    assert answer.get("provided") == (scope if needed else None)
+    _, thread, _ = await workspace.ask("conversations.replies", {"channel": channel, "ts": "1.000001"})
+    assert thread["error"] == (error or "thread_not_found")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"limit": 1_000}, "invalid_limit"),
+        ({"limit": 0}, "invalid_limit"),
+        ({"limit": -1}, "invalid_limit"),
+        ({"limit": "x"}, "invalid_limit"),
+        ({"cursor": "x"}, "invalid_cursor"),
+        ({"cursor": "bmV4dDo="}, "invalid_cursor"),
+        ({"oldest": "yesterday"}, "invalid_ts_oldest"),
+        ({"latest": "-1"}, "invalid_ts_latest"),
+        ({"latest": "NaN"}, "invalid_ts_latest"),
+        ({"limit": "", "cursor": "", "oldest": "", "latest": ""}, None),
+        ({"limit": None, "cursor": None, "oldest": None, "latest": None}, None),
+    ],
+)
+async def test_a_query_that_makes_no_sense_is_refused(
+    workspace: Workspace, arguments: dict[str, Any], error: str | None
+) -> None:
+    workspace.slack.scopes = {"channels:history"}
+    _, answer, _ = await workspace.ask("conversations.history", {"channel": "C0DATA"} | arguments)
+    assert answer.get("error") == error
+
+
+# ----------------------------------------------------------------------------------- reading a thread
+
+
+async def test_a_thread_is_read_from_its_parent_on_page_by_page(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    data = workspace.slack.channels[0]
+    parent = workspace.slack.say(data, "x").ts
+    said = [parent, *(workspace.slack.say(data, "x", thread_ts=parent).ts for _ in range(4))]
+    workspace.slack.say(data, "x")
+    whole = await client.conversations_replies(channel="C0DATA", ts=parent)
+    assert (times(whole["messages"]), whole["has_more"]) == (said, False)
+    found: list[str] = []
+    cursor = None
+    while cursor != "":
+        page = await client.conversations_replies(channel="C0DATA", ts=parent, limit=2, cursor=cursor)
+        found += times(page["messages"])
+        cursor = (page.get("response_metadata") or {}).get("next_cursor", "")
+    assert found == said
+
+
+async def test_the_parent_is_told_whatever_time_is_asked_for(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    data = workspace.slack.channels[0]
+    parent = workspace.slack.say(data, "x").ts
+    said = [workspace.slack.say(data, "x", thread_ts=parent).ts for _ in range(3)]
+    answer = await client.conversations_replies(channel="C0DATA", ts=parent, oldest=said[1])
+    assert times(answer["messages"]) == [parent, said[2]]
+
+
+async def test_a_message_without_replies_is_a_thread_of_itself(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    data = workspace.slack.channels[0]
+    alone = workspace.slack.say(data, "x").ts
+    reply = workspace.slack.say(data, "x", thread_ts=workspace.slack.say(data, "x").ts).ts
+    for ts in (alone, reply):
+        answer = await client.conversations_replies(channel="C0DATA", ts=ts)
+        assert times(answer["messages"]) == [ts]
+
+
+@pytest.mark.parametrize("ts", ["1.000001", "x", ""])
+async def test_a_thread_that_never_was_is_not_found(client: AsyncWebClient, ts: str) -> None:
+    assert await error_of(client.conversations_replies(channel="C0DATA", ts=ts)) == "thread_not_found"
+
+
+async def test_metadata_of_a_thread_is_told_only_when_it_is_asked_for(client: AsyncWebClient) -> None:
+    ts = (await client.chat_postMessage(**_OK, metadata=_NOTE))["ts"]
+    for asked in (True, False):
+        answer = await client.conversations_replies(channel="C0DATA", ts=ts, include_all_metadata=asked)
+        assert answer["messages"][0].get("metadata") == (_NOTE if asked else None)
+
+
+# --------------------------------------------------------------------------------- listing channels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ids"),
+    [
+        ({}, ["C0DATA", "C0OLD", "C0ELSE", "C0NEWS"]),
+        ({"exclude_archived": True}, ["C0DATA", "C0ELSE", "C0NEWS"]),
+        ({"types": "private_channel"}, ["C0PRIVATE"]),
+        ({"types": "public_channel, private_channel"}, ["C0DATA", "C0PRIVATE", "C0OLD", "C0ELSE", "C0NEWS"]),
+    ],
+)
+async def test_channels_that_the_app_can_know_of_are_listed(
+    workspace: Workspace, client: AsyncWebClient, arguments: dict[str, Any], ids: list[str]
+) -> None:
+    workspace.slack.scopes = {"channels:read", "groups:read"}
+    answer = await client.conversations_list(**arguments)
+    assert [channel["id"] for channel in answer["channels"]] == ids
+    assert answer["response_metadata"] == {"next_cursor": ""}
+
+
+async def test_a_listed_channel_says_what_it_is(workspace: Workspace, client: AsyncWebClient) -> None:
+    workspace.slack.scopes = {"groups:read"}
+    [private] = (await client.conversations_list(types=["private_channel"]))["channels"]
+    assert private == {
+        "id": "C0PRIVATE",
+        "name": "private",
+        "is_archived": False,
+        "is_private": True,
+        "is_member": True,
+    }
+
+
+async def test_a_page_of_channels_is_cut_before_it_is_filtered(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    workspace.slack.scopes = {"channels:read"}
+    pages: list[list[str]] = []
+    cursor = None
+    while cursor != "":
+        page = await client.conversations_list(limit=1, cursor=cursor, exclude_archived=True)
+        pages.append([channel["name"] for channel in page["channels"]])
+        cursor = page["response_metadata"]["next_cursor"]
+    assert pages == [["data-backfills"], [], [], ["elsewhere"], [], ["news"]]
+
+
+@pytest.mark.parametrize(
+    ("scope", "types", "error", "needed"),
+    [
+        ("groups:read", None, "missing_scope", "channels:read"),
+        ("channels:read", "private_channel", "missing_scope", "groups:read"),
+        ("channels:read", "public_channel,private_channel", "missing_scope", "groups:read"),
+        ("channels:read", "public_channel,im", "missing_scope", "im:read"),
+        ("channels:read", "nope", "invalid_types", None),
+    ],
+)
+async def test_each_type_of_channel_needs_its_scope(
+    workspace: Workspace, scope: str, types: str | None, error: str, needed: str | None
+) -> None:
+    workspace.slack.scopes = {scope}
+    _, answer, _ = await workspace.ask("conversations.list", {"types": types})
+    assert (answer["error"], answer.get("needed")) == (error, needed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"), [({"limit": 1_000}, "invalid_limit"), ({"cursor": "x"}, "invalid_cursor")]
+)
+async def test_a_list_of_channels_has_its_limits(
+    workspace: Workspace, arguments: dict[str, Any], error: str
+) -> None:
+    workspace.slack.scopes = {"channels:read"}
+    _, answer, _ = await workspace.ask("conversations.list", arguments)
+    assert answer["error"] == error
+
+
 # -------------------------------------------------------------------------------------- the pace
 
 
@@ -344,6 +959,57 @@ async def test_more_than_a_burst_must_wait_as_long_as_it_is_told() -> None:
 
 async def test_without_a_pace_any_number_is_taken(workspace: Workspace) -> None:
     assert [await workspace.post(_OK) for _ in range(10)] == [None] * 10
+
+
+async def test_more_edits_than_a_burst_must_wait_whichever_message_they_mean() -> None:
+    slack = CheckedSlack(edits_a_minute=1)
+    async with served_slack(slack) as url:
+        client = client_of(url)
+        for channel in ("C0DATA", "C0PRIVATE"):
+            await client.chat_postMessage(channel=channel, text="x")
+        for number, post in zip(range(20), itertools.cycle(slack.posts), strict=False):
+            await client.chat_update(channel=post.channel.id, ts=post.ts, text=f"{number}")
+        for post in slack.posts:
+            with pytest.raises(SlackApiError) as raised:
+                await client.chat_update(channel=post.channel.id, ts=post.ts, text="late")
+            answer: Any = raised.value.response
+            assert (answer.status_code, answer.data) == (429, {"ok": False, "error": "ratelimited"})
+            assert answer.headers["Retry-After"] in ("59", "60")
+        assert (await client.chat_postMessage(**_OK))["ok"], "posts are counted by themselves"
+    assert [len(post.edits) for post in slack.posts] == [10, 10, 0]
+
+
+async def test_reading_is_limited_by_method_and_channel() -> None:
+    slack = CheckedSlack(history_a_minute=1)
+    slack.scopes |= {"channels:history", "groups:history"}
+    post = slack.say(slack.channels[0], "x")
+    async with served_slack(slack) as url:
+        client = client_of(url)
+        assert (await client.conversations_history(channel="C0DATA"))["ok"]
+        assert await error_of(client.conversations_history(channel="C0DATA")) == "ratelimited"
+        assert (await client.conversations_history(channel="C0PRIVATE"))["ok"]
+        assert (await client.conversations_replies(channel="C0DATA", ts=post.ts))["ok"]
+
+
+async def test_reading_has_a_burst_of_twenty_where_it_may_be_that_often() -> None:
+    slack = CheckedSlack(history_a_minute=50)
+    slack.scopes.add("channels:history")
+    async with served_slack(slack) as url:
+        client = client_of(url)
+        for _ in range(20):
+            await client.conversations_history(channel="C0DATA")
+        with contextlib.suppress(SlackApiError):
+            while True:
+                await client.conversations_history(channel="C0DATA")
+    assert len(slack.calls) > 20
+
+
+async def test_a_pace_can_be_set_at_any_time(workspace: Workspace) -> None:
+    assert [await workspace.post(_OK) for _ in range(3)] == [None] * 3
+    workspace.slack.posts_a_second = 1 / 3600
+    assert [await workspace.post(_OK) for _ in range(2)] == [None] * 2
+    status, _, _ = await workspace.ask("chat.postMessage", _OK)
+    assert status == 429
 
 
 async def test_a_webhook_is_told_how_long_to_wait() -> None:
@@ -407,6 +1073,74 @@ async def test_a_script_answers_a_webhook_as_webhooks_do(workspace: Workspace) -
     assert answers == [(400, "invalid_blocks"), (404, "no_service"), (200, "ok")]
 
 
+async def test_an_answer_can_be_lost_though_the_call_was_performed(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def lose(method: str, arguments: dict[str, Any]) -> bool:
+        asked.append((method, arguments))
+        return True
+
+    slack = workspace.slack
+    slack.losing = lose
+    with pytest.raises(aiohttp.ClientError):
+        await client.chat_postMessage(**_OK)
+    [post] = slack.posts
+    with pytest.raises(aiohttp.ClientError):
+        await client.chat_update(channel="C0DATA", ts=post.ts, text="x")
+    assert post.shown["text"] == "x"
+    with pytest.raises(aiohttp.ClientError):
+        await client.conversations_history(channel="C0DATA")
+    with pytest.raises(aiohttp.ClientError):
+        await workspace.hook({"text": "x"})
+    assert len(slack.posts) == 2
+    assert asked == slack.calls
+    # aiohttp's client repeats a GET by itself, but nothing that changes anything.
+    methods = [method for method, _ in asked if method != "conversations.history"]
+    assert methods == ["chat.postMessage", "chat.update", HOOK]
+
+
+async def test_an_answer_is_lost_only_when_something_was_performed(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    workspace.slack.losing = lambda _method, _arguments: True
+    workspace.slack.script = [web.json_response({"ok": True})]
+    assert (await client.auth_test())["ok"]
+    assert await error_of(client.chat_postMessage(channel="#nowhere", text="x")) == "channel_not_found"
+    assert await workspace.hook({}) == (400, "no_text")
+
+
+async def test_the_calls_to_lose_are_chosen(workspace: Workspace, client: AsyncWebClient) -> None:
+    workspace.slack.losing = lambda method, arguments: (
+        (method, arguments.get("text"))
+        == (
+            "chat.postMessage",
+            "lost",
+        )
+    )
+    assert (await client.chat_postMessage(**_OK))["ok"]
+    with pytest.raises(aiohttp.ClientError):
+        await client.chat_postMessage(channel="C0DATA", text="lost")
+    assert [post.message["text"] for post in workspace.slack.posts] == ["Failed", "lost"]
+
+
+async def test_each_edit_that_is_taken_is_shown_once() -> None:
+    edited: list[tuple[str, str]] = []
+    slack = FakeSlack(
+        Channel(id="C0DATA", name="data"),
+        token=TOKEN,
+        edited=lambda post: edited.append((post.ts, post.shown["text"])),
+    )
+    async with served_slack(slack) as url:
+        client = client_of(url)
+        ts = (await client.chat_postMessage(**_OK))["ts"]
+        await client.chat_update(channel="C0DATA", ts=ts, text="x")
+        await error_of(client.chat_update(channel="C0DATA", ts=ts, text="x" * 5_000))
+        await client.chat_update(channel="C0DATA", ts=ts, text="y")
+    assert edited == [(ts, "x"), (ts, "y")]
+
+
 async def test_each_message_that_is_taken_is_shown_once() -> None:
     seen: list[Post] = []
     slack = FakeSlack(Channel(id="C0DATA", name="data"), token=TOKEN, seen=seen.append)
@@ -437,3 +1171,38 @@ async def test_a_message_against_the_rules_is_found_though_the_fake_takes_it(
     first, second = workspace.slack.faults
     assert fault in first
     assert "'thread_ts' was unexpected" in second
+
+
+@pytest.mark.parametrize(
+    ("edit", "fault"),
+    [
+        ({"text": "a\tb"}, "$.text: the character '\\t' must not be in"),
+        ({"text": "x", "unfurl_links": False}, "'unfurl_links' was unexpected"),
+        ({"text": "x", "metadata": {}}, "$.metadata"),
+    ],
+)
+async def test_an_edit_against_the_rules_is_found_though_the_fake_takes_it(
+    workspace: Workspace, edit: dict[str, Any], fault: str
+) -> None:
+    assert isinstance(workspace.slack, CheckedSlack)
+    assert await workspace.post(_OK) is None
+    ts = workspace.slack.posts[0].ts
+    _, answer, _ = await workspace.ask("chat.update", {"channel": "C0DATA", "ts": ts, "text": "x"})
+    assert answer["ok"]
+    assert workspace.slack.faults == []
+    _, answer, _ = await workspace.ask("chat.update", {"channel": "C0DATA", "ts": ts} | edit)
+    assert answer["ok"]
+    [found] = workspace.slack.faults
+    assert fault in found
+
+
+async def test_a_reply_is_checked_against_the_rules_of_a_post(
+    workspace: Workspace, client: AsyncWebClient
+) -> None:
+    assert isinstance(workspace.slack, CheckedSlack)
+    ts = (await client.chat_postMessage(**_OK))["ts"]
+    await client.chat_postMessage(**_OK, thread_ts=ts, reply_broadcast=True)
+    assert workspace.slack.faults == []
+    assert await workspace.post(_OK | {"thread_ts": ts, "reply_broadcast": "yes"}) is None
+    [fault] = workspace.slack.faults
+    assert "$.reply_broadcast" in fault

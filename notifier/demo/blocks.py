@@ -1,15 +1,20 @@
-"""What Slack refuses of a message: pure.
+"""What Slack refuses of a message, and whom a message notifies: pure.
 
 https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/reference/methods/chat.postMessage
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 _TEXT = 40_000
+_EDITED_TEXT = 4_000
 _BLOCKS = 50
 _ATTACHMENTS = 100
 _METADATA_BYTES = 8_000
+
+_PING = re.compile(r"<(!(?:here|channel|everyone|subteam\^S\w+)|@[UW]\w+)(?:\|[^>]*)?>")
+_EVENT_TYPE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Refusal(Exception):  # noqa: N818 - Slack's answer, no fault of this program
@@ -21,15 +26,18 @@ class Refusal(Exception):  # noqa: N818 - Slack's answer, no fault of this progr
         self.details = details
 
 
-def check_message(arguments: dict[str, Any]) -> None:
-    """Raise Refusal unless Slack would take these arguments of a post."""
+def check_message(arguments: dict[str, Any], *, is_edit: bool = False) -> None:
+    """Raise Refusal unless Slack would take these arguments of a post or an edit.
+
+    An edit's text may have 4,000 characters: https://docs.slack.dev/reference/methods/chat.update#errors
+    """
     text, blocks = arguments.get("text"), arguments.get("blocks")
     attachments = arguments.get("attachments") or []
     if not text and not blocks and not attachments:
         raise Refusal("no_text")
     if text is not None and not isinstance(text, str):
         raise Refusal("invalid_arguments")
-    if len(text or "") > _TEXT:
+    if len(text or "") > (_EDITED_TEXT if is_edit else _TEXT):
         raise Refusal("msg_too_long")
     if not isinstance(attachments, list) or not all(isinstance(item, dict) for item in attachments):
         raise Refusal("invalid_attachments")
@@ -42,6 +50,34 @@ def check_message(arguments: dict[str, Any]) -> None:
         raise Refusal("invalid_blocks", response_metadata={"messages": faults})
     if len(str(arguments.get("metadata") or "")) > _METADATA_BYTES:
         raise Refusal("metadata_too_large")
+
+
+def without_odd_metadata(arguments: dict[str, Any], *, is_edit: bool = False) -> dict[str, Any]:
+    """Return the arguments without metadata that Slack would ignore; in an edit, `{}` removes the old."""
+    metadata = arguments.get("metadata")
+    type_ = metadata.get("event_type") if isinstance(metadata, dict) else None
+    if (isinstance(type_, str) and _EVENT_TYPE.fullmatch(type_)) or (is_edit and metadata == {}):
+        return dict(arguments)
+    return {key: value for key, value in arguments.items() if key != "metadata"}
+
+
+def pings_of(message: dict[str, Any]) -> list[str]:
+    """Return whom a message notifies: `!channel`, `!subteam^S1`, `@U1`, each as often as it stands in it."""
+    blocks = [*message.get("blocks", ())]
+    for attachment in message.get("attachments", ()):
+        blocks += attachment.get("blocks", ())
+    return _PING.findall("\n".join(_mrkdwn(blocks)) if blocks else message.get("text", ""))
+
+
+def _mrkdwn(node: Any) -> list[str]:
+    """Return all mrkdwn of some blocks: nothing else can mention anybody."""
+    if isinstance(node, list | tuple):
+        return [text for item in node for text in _mrkdwn(item)]
+    if not isinstance(node, dict):
+        return []
+    if node.get("type") == "mrkdwn":
+        return [str(node.get("text"))]
+    return [text for value in node.values() for text in _mrkdwn(value)]
 
 
 def _blocks(blocks: Any, where: str) -> Iterator[str]:

@@ -1,69 +1,44 @@
 """A stand-in for Slack on loopback, as strict as Slack where it matters: demo and tests share it.
 
-It knows tokens and scopes, channels by name and by id, membership and archives, the limits of messages,
-one message a second and channel, and answers with Slack's own error codes.
+It knows tokens and scopes, channels by name and by id, membership and archives, threads and edits, the limits
+of messages and of rates, and answers with Slack's own error codes.
 """
 
-import itertools
-import json
-import math
-import re
-import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
 from aiohttp import web
 
-from notifier.demo.blocks import Refusal, check_message
+from notifier.demo.blocks import Refusal, check_message, without_odd_metadata
+from notifier.demo.conversations import Conversations, require
+from notifier.demo.exchange import broken_off, hook_refused, read_arguments, refused
+from notifier.demo.limit import Limit
+from notifier.demo.post import BOT, USER, Author, Channel, Post
+
+__all__ = ["API", "HOOKS", "Channel", "FakeSlack", "Post"]
 
 API = "/api/"
 HOOKS = "/services/"
 
-_PING = re.compile(r"<(!(?:here|channel|everyone|subteam\^S\w+)|@[UW]\w+)(?:\|[^>]*)?>")
-_EVENT_TYPE = re.compile(r"[A-Za-z0-9_-]+")
-_HOOK_ERRORS = {
-    "no_service": (404, "no_service"),
-    "is_archived": (410, "channel_is_archived"),
-    "not_in_channel": (404, "channel_not_found"),
-    "ratelimited": (429, "rate_limited"),
-    "restricted_action_read_only_channel": (403, "action_prohibited"),
+_IDENTITY = {
+    "url": "https://demo.slack.com/",
+    "team": "Demo",
+    "user": "backfill_notifier",
+    "team_id": "T0DEMO",
+    "user_id": USER,
+    "bot_id": BOT,
 }
-_BURST = 2.0
-
-
-class Channel(msgspec.Struct, kw_only=True):
-    """A conversation of the workspace."""
-
-    id: str
-    name: str
-    is_archived: bool = False
-    is_private: bool = False
-    is_member: bool = True
-    """Whether the app is in it."""
-    is_read_only: bool = False
-
-
-class Post(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was accepted."""
-
-    channel: Channel
-    ts: str
-    message: dict[str, Any]
-    """As it was sent; metadata that Slack would ignore is left out."""
-
-    @property
-    def pings(self) -> list[str]:
-        """Whom it notifies: `!channel`, `!subteam^S1`, `@U1`, each as often as it stands in the blocks."""
-        blocks = [*self.message.get("blocks", ())]
-        for attachment in self.message.get("attachments", ()):
-            blocks += attachment.get("blocks", ())
-        return _PING.findall("\n".join(_mrkdwn(blocks)) if blocks else self.message.get("text", ""))
+_POSTS_AT_ONCE = 2
+_EDITS_AT_ONCE = 20
+_READS_AT_ONCE = 20
 
 
 class FakeSlack:
-    """One workspace with one app. `seen` is called with each message that it accepts.
+    """One workspace with one app.
+
+    `seen` is called with each message that it accepts, `edited` with each message whose edit it accepts.
+    Messages are limited by channel, edits for the whole workspace, the reading of messages by method and
+    channel; None is no limit. https://docs.slack.dev/apis/web-api/rate-limits
 
     `script` goes first: each answer in it is given once, instead of what would have been answered: a
     response, an error's code, or an async function of the request that returns one of them.
@@ -74,118 +49,162 @@ class FakeSlack:
         *channels: Channel,
         token: str,
         seen: Callable[[Post], None] = lambda _: None,
+        edited: Callable[[Post], None] = lambda _: None,
         posts_a_second: float | None = None,
+        edits_a_minute: float | None = None,
+        history_a_minute: float | None = None,
     ) -> None:
         self.channels = list(channels)
         self.token = token
         self.scopes = {"chat:write"}
+        self.revoked: str | None = None
+        """The error that every call of the API gets now, such as token_revoked or account_inactive."""
+        self.edits_closed = False
+        """Whether the workspace's settings let nobody edit a message any more."""
+        self.losing: Callable[[str, dict[str, Any]], bool] = lambda _method, _arguments: False
+        """Asked of each call that was performed, as it stands in `calls`: whether its answer is lost."""
         self.hooks: dict[str, Channel] = {}
         """Incoming webhooks, by what follows /services/ in their URL."""
         self.posts: list[Post] = []
+        """What the app sent."""
         self.script: list[Any] = []
+        self.unscripted: set[str] = set()
+        """Methods that are answered as usual all the same."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Every request: its method, or its path for a webhook, and its arguments."""
+        self.posts_a_second = posts_a_second
+        self.edits_a_minute = edits_a_minute
+        self.history_a_minute = history_a_minute
         self._seen = seen
-        self._rate = posts_a_second
-        self._allowance: dict[str, tuple[float, float]] = {}
-        self._numbers = itertools.count(1)
+        self._edited = edited
+        self._conversations = Conversations(self.channels)
+        self._limit = Limit()
+
+    def say(self, channel: Channel, text: str, **arguments: Any) -> Post:
+        """Say something as a person does; it is not among `posts`, and the app cannot edit it."""
+        return self._conversations.say(channel, {"text": text} | arguments, "person")
+
+    def delete(self, post: Post) -> None:
+        """Delete a message as a person does."""
+        post.deleted = True
 
     async def call(self, request: web.Request) -> web.StreamResponse:
-        """Answer a call of the API, `POST /api/{method}`."""
+        """Answer a call of the API, `GET` or `POST /api/{method}`."""
         method = request.match_info["method"]
-        arguments = _arguments(request, await request.read())
+        arguments = await read_arguments(request)
         self.calls.append((method, arguments or {}))
+        authorization = request.headers.get("Authorization", "")
+        is_known = authorization == f"Bearer {self.token}" and self.revoked is None
+        headers = {"x-oauth-scopes": ",".join(sorted(self.scopes))} if is_known else {}
         try:
-            if self.script:
+            if self.script and method not in self.unscripted:
                 return await self._scripted(request)
-            self._authorize(request)
+            self._authorize(authorization)
             values = self._perform(method, arguments)
         except Refusal as error:
-            return _error(error)
-        headers = {"x-oauth-scopes": ",".join(sorted(self.scopes))}
+            return refused(error, headers)
+        if self.losing(method, arguments or {}):
+            return broken_off(request)
         return web.json_response({"ok": True} | values, headers=headers)
 
     async def hook(self, request: web.Request) -> web.StreamResponse:
         """Answer a post to an incoming webhook, `POST /services/{path}`."""
         path = request.match_info["path"]
-        arguments = _arguments(request, await request.read())
+        arguments = await read_arguments(request)
         self.calls.append((path, arguments or {}))
         try:
             if self.script:
                 return await self._scripted(request)
             self._perform_hook(path, arguments)
         except Refusal as error:
-            status, code = _HOOK_ERRORS.get(error.code, (400, error.code))
-            retry_after = error.details.get("retry_after")
-            headers = {} if retry_after is None else {"Retry-After": retry_after}
-            return web.Response(status=status, text=code, headers=headers)
+            return hook_refused(error)
+        if self.losing(path, arguments or {}):
+            return broken_off(request)
         return web.Response(text="ok")
 
     def routes(self) -> list[web.RouteDef]:
         """Return what it serves."""
-        return [web.post(f"{API}{{method}}", self.call), web.post(f"{HOOKS}{{path:.+}}", self.hook)]
+        return [
+            web.get(f"{API}{{method}}", self.call, allow_head=False),
+            web.post(f"{API}{{method}}", self.call),
+            web.post(f"{HOOKS}{{path:.+}}", self.hook),
+        ]
 
-    def _authorize(self, request: web.Request) -> None:
-        authorization = request.headers.get("Authorization", "")
+    def _authorize(self, authorization: str) -> None:
         if not authorization.startswith("Bearer "):
             raise Refusal("not_authed")
         if authorization != f"Bearer {self.token}":
             raise Refusal("invalid_auth")
+        if self.revoked is not None:
+            raise Refusal(self.revoked)
 
     def _perform(self, method: str, arguments: dict[str, Any] | None) -> dict[str, Any]:
         if arguments is None:
             raise Refusal("invalid_json")
-        if method == "auth.test":
-            return {"team": "Demo", "user": "backfill_notifier", "user_id": "U0BOT", "bot_id": "B0BOT"}
-        if method != "chat.postMessage":
-            raise Refusal("unknown_method")
-        if "chat:write" not in self.scopes:
-            raise Refusal("missing_scope", needed="chat:write", provided=",".join(sorted(self.scopes)))
-        channel = self._find(arguments.get("channel"))
-        if channel is None or (channel.is_private and not channel.is_member):
+        match method:
+            case "auth.test":
+                return _IDENTITY
+            case "chat.postMessage":
+                return self._post(arguments)
+            case "chat.update":
+                return self._update(arguments)
+            case "conversations.list":
+                return self._conversations.channels(arguments, self.scopes)
+            case "conversations.history" | "conversations.replies":
+                return self._read(method, arguments)
+            case _:
+                raise Refusal("unknown_method")
+
+    def _post(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer https://docs.slack.dev/reference/methods/chat.postMessage ."""
+        require("chat:write", self.scopes)
+        channel = self._conversations.find(arguments.get("channel"))
+        if channel is None or channel.is_hidden:
             raise Refusal("channel_not_found")
-        post = self._take(channel, arguments)
-        return {"channel": channel.id, "ts": post.ts, "message": post.message | {"ts": post.ts}}
+        post = self._take(channel, arguments, "app")
+        return {"channel": channel.id, "ts": post.ts, "message": self._conversations.told(post)}
+
+    def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer https://docs.slack.dev/reference/methods/chat.update ."""
+        require("chat:write", self.scopes)
+        self._limit.spend("chat.update", self.edits_a_minute, 60, at_once=_EDITS_AT_ONCE)
+        post = self._conversations.editable(arguments)
+        if self.edits_closed:
+            raise Refusal("edit_window_closed")
+        check_message(arguments, is_edit=True)
+        post.edits.append(without_odd_metadata(arguments, is_edit=True))
+        self._edited(post)
+        message = self._conversations.told(post)
+        return {"channel": post.channel.id, "ts": post.ts, "text": message["text"], "message": message}
+
+    def _read(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        # Who may read once a minute may not do so twenty times at once.
+        at_once = max(1, min(_READS_AT_ONCE, self.history_a_minute or 1))
+        self._limit.spend(f"{method} {arguments.get('channel')}", self.history_a_minute, 60, at_once=at_once)
+        if method == "conversations.replies":
+            return self._conversations.replies(arguments, self.scopes)
+        return self._conversations.history(arguments, self.scopes)
 
     def _perform_hook(self, path: str, arguments: dict[str, Any] | None) -> None:
         if path not in self.hooks:
             raise Refusal("no_service")
         if arguments is None:
             raise Refusal("invalid_payload")
-        self._take(self.hooks[path], arguments)
+        self._take(self.hooks[path], arguments, "webhook")
 
-    def _find(self, where: Any) -> Channel | None:
-        names = (where, where.removeprefix("#")) if isinstance(where, str) else ()
-        return next((c for c in self.channels if c.id == where or c.name in names), None)
-
-    def _take(self, channel: Channel, arguments: dict[str, Any]) -> Post:
+    def _take(self, channel: Channel, arguments: dict[str, Any], author: Author) -> Post:
         if channel.is_archived:
             raise Refusal("is_archived")
         if not channel.is_member:
             raise Refusal("not_in_channel")
         if channel.is_read_only:
             raise Refusal("restricted_action_read_only_channel")
-        if (wait := self._must_wait(channel)) is not None:
-            raise Refusal("ratelimited", retry_after=str(wait))
+        self._limit.spend(channel.id, self.posts_a_second, 1, at_once=_POSTS_AT_ONCE)
         check_message(arguments)
-        message = dict(arguments)
-        metadata = message.get("metadata")
-        type_ = metadata.get("event_type") if isinstance(metadata, dict) else None
-        if not isinstance(type_, str) or not _EVENT_TYPE.fullmatch(type_):
-            message.pop("metadata", None)
-        post = Post(channel=channel, ts=f"{int(time.time())}.{next(self._numbers):06d}", message=message)
+        post = self._conversations.say(channel, arguments, author)
         self.posts.append(post)
         self._seen(post)
         return post
-
-    def _must_wait(self, channel: Channel) -> int | None:
-        if self._rate is None:
-            return None
-        now = time.monotonic()
-        left, at = self._allowance.get(channel.id, (_BURST, now))
-        left = min(_BURST, left + (now - at) * self._rate)
-        self._allowance[channel.id] = (left - 1 if left >= 1 else left, now)
-        return None if left >= 1 else math.ceil((1 - left) / self._rate)
 
     async def _scripted(self, request: web.Request) -> web.StreamResponse:
         answer = self.script.pop(0)
@@ -195,33 +214,3 @@ class FakeSlack:
             raise Refusal(answer)
         response: web.StreamResponse = answer
         return response
-
-
-def _error(error: Refusal) -> web.Response:
-    retry_after = error.details.pop("retry_after", None)
-    return web.json_response(
-        {"ok": False, "error": error.code} | error.details,
-        status=200 if retry_after is None else 429,
-        headers={} if retry_after is None else {"Retry-After": retry_after},
-    )
-
-
-def _arguments(request: web.Request, body: bytes) -> dict[str, Any] | None:
-    if request.content_type != "application/json":
-        return {key: values[0] for key, values in parse_qs(body.decode(errors="replace")).items()}
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _mrkdwn(node: Any) -> list[str]:
-    """Return all mrkdwn of some blocks: nothing else can mention anybody."""
-    if isinstance(node, list | tuple):
-        return [text for item in node for text in _mrkdwn(item)]
-    if not isinstance(node, dict):
-        return []
-    if node.get("type") == "mrkdwn":
-        return [str(node.get("text"))]
-    return [text for value in node.values() for text in _mrkdwn(value)]
