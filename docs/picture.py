@@ -1,9 +1,9 @@
-"""Draws docs/pictures/slack-messages.png: real messages of the notifier, shown as Slack shows them.
+"""Draws the pictures in docs/pictures: real messages of the notifier, shown as Slack shows them.
 
     make picture      # needs chromium, and the fonts Lato and Noto Color Emoji
 
-The events come from the daemon's own comparison of two listings, the messages from its own renderer;
-only the page around them imitates Slack.
+The events come from the daemon's own comparison of listings, the messages from its own renderers; only the
+page around them imitates Slack.
 """
 
 import html
@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,15 @@ import msgspec
 from notifier.diff import diff
 from notifier.drawing import TOKEN
 from notifier.listing import read_listing
-from notifier.model import Event
+from notifier.model import Event, JobRecord
 from notifier.outbox import absorb
 from notifier.payload import read_payload
-from notifier.targets.slack.message import mention_for, render
+from notifier.targets.slack.card import card_of, reply_to, with_mention
+from notifier.targets.slack.digest import render_digest
+from notifier.targets.slack.message import Message, mention_for
 
-PICTURE = Path(__file__).parent / "pictures" / "slack-messages.png"
-WIDTH, HEIGHT, SCALE = 860, 745, 2
+PICTURES = Path(__file__).parent / "pictures"
+WIDTH, SCALE = 860, 2
 BEGAN = datetime(2026, 1, 31, 6, 0, tzinfo=UTC)
 MENTIONS = {"backfill.failed": "<!subteam^S0DATA|data-oncall>"}
 JOB_LINK = "https://app.allium.so/beam/{job_id}"
@@ -68,76 +69,158 @@ TRADES = {
     "filter_values": ["aerodrome", "aerodrome-slipstream", "velodrome", "baseswap", "alienbase"],
     "destinations": [{"type": "webhook", "name": "lake"}, {"type": "kafka", "name": "base-trades"}],
 }
-STEPS = [
-    (timedelta(0), job("0f3c7a52-8f0e-4a5d-9b1c-2d60c3f1a7e4", "staging", **USDC)),
-    (
-        timedelta(hours=3, minutes=12),
-        job("0f3c7a52-8f0e-4a5d-9b1c-2d60c3f1a7e4", "completed", num_chunks=1000, chunks_left=0, **USDC),
-    ),
-    (
-        timedelta(hours=3, minutes=40),
-        job(
-            "b81d04c9-55a7-4a0a-8d2b-71c9fe3306aa",
-            "failed",
-            num_chunks=1000,
-            chunks_left=417,
-            error_message="Snowflake query exceeded its time limit of 3600 s\n"
-            "statement 01b2c3d4, warehouse BEAM_XL",
-            **TRADES,
-        ),
-    ),
-]
+LOGS = {
+    "job_name": "Raw logs 2025",
+    "table": "base.raw.logs",
+    "partition_key": "block",
+    "backfill_start": 24_000_000,
+    "backfill_end": 31_500_000,
+    "destinations": [{"type": "kafka", "name": "base-raw"}],
+}
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+STORM = [(f"USDC transfers {month} 2025", "base.assets.erc20_token_transfers") for month in MONTHS]
 
 
-def observed() -> Iterator[Event]:
-    """Yield what the daemon would announce of these steps."""
-    records: dict[str, Any] = {}
-    for age, listed in STEPS:
+class Backfill:
+    """A job that goes through what it is shown with, as the daemon would see it."""
+
+    def __init__(self, job_id: str, **fields: Any) -> None:
+        self.job_id = job_id
+        self.events: list[Event] = []
+        self.record: JobRecord | None = None
+        self.seen = BEGAN
+        self._fields = fields
+
+    def at(self, hours: float, status: str, **fields: Any) -> "Backfill":
+        """Return it as it is listed so many hours after the beginning."""
+        self.seen = BEGAN + timedelta(hours=hours)
+        listed = job(self.job_id, status, **(self._fields | fields))
         [element] = read_listing(json.dumps([listed]).encode()).elements
         change = diff(
-            records.get(element.job_id),
-            element,
-            source="allium",
-            source_id="picture",
-            announce=True,
-            now=BEGAN + age,
+            self.record, element, source="allium", source_id="picture", announce=True, now=self.seen
         )
         if change is not None:
-            records[element.job_id] = absorb(
-                records.get(element.job_id),
+            self.record = absorb(
+                self.record,
                 snapshot=change.snapshot,
                 seq=change.seq,
                 events=change.events,
-                targets={event.id: () for event in change.events},
+                targets={event.id: ("slack",) for event in change.events},
             )
-            yield from change.events
+            self.events += change.events
+        return self
+
+    def card(self) -> Message:
+        """Return its card."""
+        if self.record is None:
+            raise LookupError("a job that was never listed has no card")
+        card = card_of(self.record, source="allium", job_id=self.job_id, job_link=JOB_LINK, now=self.seen)
+        return with_mention(
+            card, mention_for(self.events[-1].type, MENTIONS) if len(self.events) == 1 else ""
+        )
+
+    def replies(self) -> list[tuple[datetime, Message]]:
+        """Return what its thread says, with when."""
+        payloads = [(event, read_payload(_bytes(event))) for event in self.events[1:]]
+        return [
+            (
+                event.observed_at,
+                reply_to(payload, job_link=JOB_LINK, mention=mention_for(payload.type, MENTIONS)),
+            )
+            for event, payload in payloads
+        ]
 
 
-def page() -> str:
-    """Return the page that is photographed."""
-    shown = "".join(_message(event) for event in observed())
-    return f"<!doctype html><meta charset=utf-8><style>{_STYLE}</style><main>{shown}</main>"
-
-
-def _message(event: Event) -> str:
+def _bytes(event: Event) -> bytes:
     if isinstance(event.payload, msgspec.UnsetType):
         raise TypeError("an event that was just observed has its payload")
-    payload = read_payload(event.payload)
-    message = render(payload, job_link=JOB_LINK, mention=mention_for(payload.type, MENTIONS))
-    body = "".join(_block(block) for block in message.blocks)
+    return bytes(event.payload)
+
+
+def usdc() -> Backfill:
+    """Return a job that transports."""
+    found = Backfill("0f3c7a52-8f0e-4a5d-9b1c-2d60c3f1a7e4", **USDC).at(0, "staging")
+    for minute in range(8):
+        found.at(0.7 + minute / 60, "transporting", num_chunks=1000, chunks_left=1000 - 53 * minute)
+    return found
+
+
+def trades() -> Backfill:
+    """Return a job that failed."""
+    found = Backfill("b81d04c9-55a7-4a0a-8d2b-71c9fe3306aa", **TRADES).at(0.02, "staging")
+    found.at(0.4, "transporting", num_chunks=1000, chunks_left=1000)
+    return found.at(
+        3.6,
+        "failed",
+        num_chunks=1000,
+        chunks_left=417,
+        error_message="Snowflake query exceeded its time limit of 3600 s\n"
+        "statement 01b2c3d4, warehouse BEAM_XL",
+    )
+
+
+def logs() -> Backfill:
+    """Return a job that completed."""
+    found = Backfill("5f1de7a0-31c9-4d21-a6c1-09d2c11c8f1b", **LOGS).at(0, "staging")
+    found.at(0.5, "transporting", num_chunks=480, chunks_left=480)
+    return found.at(3.2, "completed", num_chunks=480, chunks_left=0, time_completed=_after(3.2))
+
+
+def storm() -> list[Event]:
+    """Return what happens when a destination goes away under many jobs."""
+    events: list[Event] = []
+    for number, (name, table) in enumerate(STORM):
+        each = Backfill(
+            f"a1b2c3d4-{number:04}", job_name=name, table=table, destinations=USDC["destinations"]
+        )
+        each.at(0, "transporting", num_chunks=100, chunks_left=100)
+        failed = number % 3 == 0
+        each.at(
+            2 + number / 600,
+            "failed" if failed else "completed",
+            num_chunks=100,
+            chunks_left=60 if failed else 0,
+            error_message="destination kafka://base: broker not available" if failed else None,
+        )
+        events.append(each.events[-1])
+    return events
+
+
+def pictures() -> dict[str, str]:
+    """Return the HTML of each picture by its name."""
+    digest = render_digest(storm(), source="allium", job_link=JOB_LINK, mentions=MENTIONS)
+    running, failed, done = usdc(), trades(), logs()
+    card = _message(BEGAN + timedelta(minutes=1), failed.card(), edited=True)
+    return {
+        "slack-cards": "".join(
+            _message(BEGAN + timedelta(minutes=number), each.card(), edited=True)
+            for number, each in enumerate((running, failed, done))
+        ),
+        "slack-thread": card + "".join(_message(at, message) for at, message in failed.replies()),
+        "slack-digest": _message(BEGAN + timedelta(hours=2), digest),
+    }
+
+
+def _after(hours: float) -> str:
+    return (BEGAN + timedelta(hours=hours)).isoformat()
+
+
+def _message(at: datetime, message: Message, *, edited: bool = False) -> str:
+    mark = "<span class=edited> (edited)</span>" if edited else ""
+    body = "".join(_block(block, mark) for block in message.blocks)
     for attachment in message.attachments:
         inner = "".join(_block(block) for block in attachment["blocks"])
         body += f'<div class=attachment style="border-color:{attachment["color"]}">{inner}</div>'
     return (
         "<article><div class=avatar>⛲</div><div><b class=who>Backfill Notifier</b><span class=app>APP</span>"
-        f"<time>{event.observed_at:%-I:%M %p}</time>{body}</div></article>"
+        f"<time>{at:%-I:%M %p}</time>{body}</div></article>"
     )
 
 
-def _block(block: dict[str, Any]) -> str:
+def _block(block: dict[str, Any], mark: str = "") -> str:
     if block["type"] == "context":
         return f"<div class=context>{' '.join(_mrkdwn(e['text']) for e in block['elements'])}</div>"
-    return f"<div class=section>{_mrkdwn(block['text']['text'])}</div>"
+    return f"<div class=section>{_mrkdwn(block['text']['text'])}{mark}</div>"
 
 
 def _mrkdwn(source: str) -> str:
@@ -183,6 +266,7 @@ article { display: flex; gap: 10px; padding: 8px 0 }
 time { font-size: 12px; color: #616061 }
 .section { margin: 1px 0 4px }
 .attachment { border-left: 4px solid; border-radius: 3px; padding: 2px 0 2px 12px; margin: 4px 0 2px }
+.edited { font-size: 13px; color: #616061 }
 .context { font-size: 13px; color: #616061; margin-top: 4px }
 code { font: 12px/1.5 'DejaVu Sans Mono', monospace; color: #e01e5a; background: #f8f8f8;
   border: 1px solid #dcdcdc; border-radius: 3px; padding: 1px 3px }
@@ -194,17 +278,36 @@ a { color: #1264a3 }
 
 
 def main() -> None:
-    """Draw the picture."""
+    """Draw the pictures."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
-        sys.exit("chromium is needed to draw the picture")
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "page.html"
-        file.write_text(page(), encoding="utf-8")
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        command += [f"--user-data-dir={directory}/profile", f"--force-device-scale-factor={SCALE}"]
-        command += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={PICTURE}", file.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        sys.exit("chromium is needed to draw the pictures")
+    for name, shown in pictures().items():
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "page.html"
+            style = f"<style>{_STYLE}</style>"
+            file.write_text(
+                f"<!doctype html><meta charset=utf-8>{style}<main>{shown}</main>", encoding="utf-8"
+            )
+            command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+            command += [f"--user-data-dir={directory}/profile", f"--force-device-scale-factor={SCALE}"]
+            height = _height(command, file)
+            command += [
+                f"--window-size={WIDTH},{height}",
+                f"--screenshot={PICTURES / name}.png",
+                file.as_uri(),
+            ]
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def _height(command: list[str], file: Path) -> int:
+    """Return how high the page is, in CSS pixels."""
+    probe = file.with_name("probe.html")
+    script = "<script>document.title = document.querySelector('main').offsetHeight</script>"
+    probe.write_text(file.read_text(encoding="utf-8") + script, encoding="utf-8")
+    dump = [*command, f"--window-size={WIDTH},400", "--dump-dom", probe.as_uri()]
+    found = subprocess.run(dump, check=True, capture_output=True, timeout=60, text=True).stdout
+    return int(found.partition("<title>")[2].partition("</title>")[0])
 
 
 if __name__ == "__main__":

@@ -6,30 +6,17 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from notifier.assembly import make_source, make_targets, open_session
 from notifier.clock import Clock
 from notifier.dispatcher import Dispatcher
 from notifier.memory import return_large_blocks
 from notifier.model import StoreError, utc_now
-from notifier.notices import Notices
-from notifier.pace import Pace
-from notifier.pipeline import Pipeline
-from notifier.replays import Replays
-from notifier.retry import RetryPolicy
-from notifier.route import route
+from notifier.parts import Parts, open_parts
 from notifier.settings import Settings
-from notifier.state import State
-from notifier.store.sqlite import SqliteStore
 from notifier.unix import socket_path
-from notifier.upkeep import Upkeep
 from notifier.watchdog import StuckError, UnderWay, Watchdog
-from notifier.watcher import Watcher
 from notifier.web.api import Daemon, make_application
 from notifier.web.socket import served_beside
 
@@ -40,17 +27,6 @@ STOP_WITHIN_SECONDS = 10.0
 
 class StoppedError(Exception):
     """A signal ended it before all was done."""
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """What a process works with."""
-
-    state: State
-    watchers: list[Watcher]
-    dispatchers: list[Dispatcher]
-    notices: Notices
-    upkeep: Upkeep
-    replays: Replays
 
 
 def run(settings: Settings) -> None:
@@ -67,7 +43,7 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
     return_large_blocks()
     with _single_error(), _signals() as (stop, hurry):
         async with (
-            _parts(settings, once=False) as parts,
+            open_parts(settings, once=False) as parts,
             _answering(parts, settings.store.path),
             asyncio.TaskGroup() as tasks,
         ):
@@ -78,10 +54,12 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
             watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
             telling = tasks.create_task(parts.notices.run(), name="notices")
             pruning = tasks.create_task(parts.upkeep.run(), name="upkeep")
+            cards = [tasks.create_task(each.run(), name=f"cards {each.name}") for each in parts.refreshers]
+            asking = tasks.create_task(parts.tell_caveats(), name="caveats")
             lanes = [tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in parts.dispatchers]
             await stop.wait()
             _log.info("stopping: no further polls, attempts under way may end")
-            for task in (ticking, telling, pruning):
+            for task in (ticking, telling, pruning, asking, *cards):
                 task.cancel()
             for dispatcher in parts.dispatchers:
                 dispatcher.stop()
@@ -119,7 +97,7 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
     started = asyncio.get_running_loop().time()
     deadline = started + limit.total_seconds()
     with _single_error(), _signals() as (stop, _):
-        async with _parts(settings, once=True) as parts, asyncio.TaskGroup() as tasks:
+        async with open_parts(settings, once=True) as parts, asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
             polls = [tasks.create_task(watcher.observe()) for watcher in parts.watchers]
             stopping = tasks.create_task(_stop_once(stop, polls, parts.dispatchers))
@@ -129,6 +107,7 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
             await _work_off(parts, deadline)
             await parts.notices.tell_due()
             await _work_off(parts, deadline)
+            await _refresh(parts, deadline)
             await parts.upkeep.prune()
             watching.cancel()
             stopping.cancel()
@@ -151,6 +130,13 @@ async def _stop_once(
         dispatcher.stop()
 
 
+async def _refresh(parts: Parts, deadline: float) -> None:
+    """Edit the cards that may be edited now; a later run does what is left."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            await asyncio.gather(*(refresher.work_off() for refresher in parts.refreshers))
+
+
 def _watched(parts: Parts) -> list[UnderWay]:
     return [
         parts.state.under_way,
@@ -171,51 +157,6 @@ async def _work_off(parts: Parts, deadline: float) -> None:
                 dispatcher.stop()
             await _all_end(lanes, asyncio.Event())
             raise
-
-
-@contextlib.asynccontextmanager
-async def _parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
-    async with (
-        State(partial(SqliteStore, settings.store.path)) as state,
-        open_session() as source_session,
-        open_session() as target_session,
-    ):
-        retry = RetryPolicy(
-            first_retry=settings.delivery.first_retry,
-            max_retry=settings.delivery.max_retry,
-            give_up_after=settings.delivery.give_up_after,
-        )
-        targets = make_targets(settings, target_session)
-        routed = partial(route, routes=settings.routes, targets=tuple(targets))
-        dispatchers: dict[str, Dispatcher] = {}
-        pipeline = Pipeline(state, dispatchers)
-        notices = Notices(
-            state=state,
-            sources=[source.name for source in settings.sources],
-            route=routed,
-            passed_on=pipeline.pass_on,
-        )
-        for name, target in targets.items():
-            dispatchers[name] = Dispatcher(target, state=state, retry=retry, once=once, died=notices.look)
-        watchers = [
-            Watcher(
-                make_source(source, source_session),
-                state=state,
-                pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
-                announce_first=source.first_poll == "announce",
-                route=routed,
-                passed_on=pipeline.pass_on,
-            )
-            for source in settings.sources
-        ]
-        await pipeline.resume([watcher.name for watcher in watchers])
-        upkeep = Upkeep(
-            state=state,
-            keep=settings.store.keep,
-            listing=lambda: {watcher.name for watcher in watchers if watcher.is_current},
-        )
-        replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
-        yield Parts(state, watchers, list(dispatchers.values()), notices, upkeep, replays)
 
 
 @contextlib.asynccontextmanager

@@ -1,13 +1,15 @@
 """The parts that talk to the world, made from what the config says."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from typing import Any
 
 import aiohttp
 
 from notifier.resolver import Resolver
 from notifier.sending import InspectableTarget
-from notifier.settings import Settings, TargetSettings
+from notifier.settings import Settings
 from notifier.source import AlliumSource, SourceSettings
+from notifier.targets.slack.limits import Limits
 from notifier.targets.slack.settings import SlackSettings
 from notifier.targets.webhook import Webhook
 from notifier.transport import tls_context
@@ -30,23 +32,33 @@ def make_source(settings: SourceSettings, session: aiohttp.ClientSession) -> All
 
 def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str, InspectableTarget]:
     """Return all targets, by name, in the config's order; they send over this session."""
-    links = {source.name: source.job_link for source in settings.sources}
-    over = settings.delivery.digest_over
-    return {name: _target(name, each, session, links, over) for name, each in settings.targets.items()}
+    slack = _Slack(settings, session)
+    return {
+        name: slack.target(name, each)
+        if isinstance(each, SlackSettings)
+        else Webhook(name, each, session=session, tls=tls_context(each.ca_file))
+        for name, each in settings.targets.items()
+    }
 
 
-def _target(
-    name: str,
-    settings: TargetSettings,
-    session: aiohttp.ClientSession,
-    links: Mapping[str, str],
-    digest_over: int,
-) -> InspectableTarget:
-    tls = tls_context(settings.ca_file)
-    if isinstance(settings, SlackSettings):
-        from notifier.targets.slack.channel import SlackChannel  # noqa: PLC0415 - slack-sdk costs 6 MB
+class _Slack:
+    """Makes Slack targets; those of one token keep its limits together."""
 
-        return SlackChannel(
-            name, settings, session=session, tls=tls, job_links=links, digest_over=digest_over
-        )
-    return Webhook(name, settings, session=session, tls=tls)
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self._terms: dict[str, Any] = {
+            "session": session,
+            "job_links": {source.name: source.job_link for source in settings.sources},
+            "digest_over": settings.delivery.digest_over,
+        }
+        self._limits: defaultdict[tuple[str, str], Limits] = defaultdict(Limits)
+
+    def target(self, name: str, settings: SlackSettings) -> InspectableTarget:
+        # Imported only when there is one: slack-sdk costs 6 MB.
+        from notifier.targets.slack.channel import SlackChannel  # noqa: PLC0415
+        from notifier.targets.slack.hook import SlackHook  # noqa: PLC0415
+
+        terms = self._terms | {"tls": tls_context(settings.ca_file)}
+        if settings.token is None:
+            return SlackHook(name, settings, **terms)
+        limits = self._limits[settings.api_url, settings.token.get_secret_value()]
+        return SlackChannel(name, settings, limits=limits, **terms)

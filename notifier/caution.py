@@ -48,13 +48,14 @@ def _same_channels(settings: Settings) -> Iterator[str]:
 
 
 def _slack(target: SlackSettings) -> Iterator[str]:
-    if target.style == "card":
-        yield 'style "card" is not available yet; until then each event is a message of its own'
     if target.token is not None and target.token.get_secret_value().startswith("xoxe."):
         yield "its token is a rotated one, which expires after 12 hours; switch token rotation off in the app"
     for type_ in target.mentions:
         if not any(matches(type_, known) for known in ALL_TYPES):
             yield f'mentions for "{type_}", which is no known type of event' + did_you_mean(type_, ALL_TYPES)
+    for glob in target.broadcast:
+        if not any(matches(glob, known) for known in ALL_TYPES):
+            yield f'broadcast of "{glob}", which is no known type of event' + did_you_mean(glob, ALL_TYPES)
 
 
 def _shared_keys(settings: Settings) -> Iterator[str]:

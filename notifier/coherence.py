@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from notifier.problem import Problem, Where, did_you_mean, spell
-from notifier.targets.slack.settings import is_slack_hook, slack_faults
+from notifier.targets.slack.address import is_slack_hook
+from notifier.targets.slack.settings import slack_faults
 
 _KINDS = ("slack", "webhook")
 _LATER = ("apprise",)

@@ -10,21 +10,23 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 
-from notifier.duration import spell_duration
 from notifier.lanes import Batch, Lane, Waiting
 from notifier.model import Delivery, Event, OpenBatch, RecordKey, utc_now
-from notifier.outbox import batch_id, present
+from notifier.outbox import present
 from notifier.pauses import Pauses
 from notifier.probe import Probe
-from notifier.retry import Outcome, RetryPolicy, judge
-from notifier.sending import SendError, Target
+from notifier.recovery import Recovery
+from notifier.report import describe, place, report
+from notifier.retry import Outcome, RetryPolicy, in_doubt_since, judge
+from notifier.sending import Receipt, SendError, Shipment, Target
 from notifier.settlement import Settlement, open_batch
 from notifier.state import State
-from notifier.summary import counted, one_line
 
 _log = logging.getLogger(__name__)
 
 _SPARE = timedelta(seconds=30)
+
+_Found = tuple[RecordKey, Event, Delivery]
 
 
 class Dispatcher:
@@ -32,7 +34,8 @@ class Dispatcher:
 
     With `once` each delivery is attempted at most one time (and one more alone, when it was refused
     together with others), and `run` returns when nothing is due.
-    `died` is called after each commit that made dead letters.
+    `died` is called after each commit that made dead letters, `settled` after each success with the keys of
+    the records whose deliveries these were, `heard` after each attempt with source, target and what failed.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Dispatcher:
         retry: RetryPolicy,
         once: bool = False,
         died: Callable[[], None] = lambda: None,
+        settled: Callable[[Sequence[RecordKey]], None] = lambda _: None,
+        heard: Callable[[str, str, SendError | None], None] = lambda *_: None,
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -54,11 +59,13 @@ class Dispatcher:
         self._retry = retry
         self._once = once
         self._died = died
+        self._settled = settled
+        self._heard = heard
         self._now = now
         self._chance = chance
         self._lane = Lane(
             target.concurrency,
-            interval_seconds=target.interval.total_seconds(),
+            spacing=target.spacing,
             grouping=target.grouping,
             probe=Probe()
             if once
@@ -68,11 +75,12 @@ class Dispatcher:
             ),
         )
         # A target ends its attempts by itself: this is for one that does not.
-        self._limit_seconds = (2 * target.timeout + _SPARE).total_seconds()
+        self._limit_seconds = (target.longest + _SPARE).total_seconds()
         self._numbers = count()
         self._under_way: dict[int, str] = {}
         self._pauses = Pauses()
         self._wake = asyncio.Event()
+        self._recovery = Recovery(target, first=retry.first_retry)
         self._stopping = False
 
     def __len__(self) -> int:
@@ -93,11 +101,12 @@ class Dispatcher:
         self._hold_on(delivery)
         if delivery.replay and not delivery.attempts:
             self._lane.hurry()
+            self._recovery.urge()
         self._wake.set()
 
     def resume_batch(self, members: Sequence[tuple[RecordKey, Delivery]]) -> None:
         """Queue a batch that an earlier process left, before the later deliveries of its jobs."""
-        self._lane.restore(tuple(self._waiting(key, delivery) for key, delivery in members))
+        self._lane.restore(tuple(self._waiting(key, delivery, cut_off=True) for key, delivery in members))
         for _, delivery in members:
             self._hold_on(delivery)
         self._wake.set()
@@ -128,6 +137,7 @@ class Dispatcher:
         """Start no further attempt; `run` returns when those under way have ended."""
         self._stopping = True
         self._wake.set()
+        self._recovery.stop()
 
     async def run(self) -> None:
         """Attempt what is due, until stopped. Raises StoreError, in a group, when the state fails."""
@@ -151,16 +161,19 @@ class Dispatcher:
 
     async def _attempt(self, batch: Batch) -> None:
         found = [self._find(waiting) for waiting in batch.members]
-        what, number = _describe([event for _, event, _ in found]), next(self._numbers)
+        what, number = describe([event for _, event, _ in found]), next(self._numbers)
         fixed = await self._fix(batch)
+        shipment = self._shipment(batch, found)
         self._under_way[number] = f"an attempt of {what} for {self.name}"
         started = time.monotonic()
         try:
-            error = await self._send([event for _, event, _ in found])
+            receipt = await self._send(shipment)
         finally:
             del self._under_way[number]
         ended = time.monotonic()
-        self._lane.space(ended)
+        error = receipt if isinstance(receipt, SendError) else None
+        if self._target.spacing is not None:
+            self._target.spacing.ended(ended)
         if error is not None and error.retry_after is not None:
             self._pause(error.retry_after)  # from now on: the commit takes a while
         took = timedelta(seconds=ended - started)
@@ -180,10 +193,26 @@ class Dispatcher:
         settlement = Settlement(
             deliveries=tuple((key, event, each) for key, event, _, each in judged),
             ended=None if outcome == "retry" else fixed,
+            receipt=Receipt() if isinstance(receipt, SendError) else receipt,
         )
         await self._state.commit(jobs=settlement.job_updates(), sources=settlement.source_updates())
         wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
-        self._tell(what, outcome, tried, alone=len(found) == 1, took=took, wait=wait)
+        level, line = report(
+            what,
+            outcome,
+            tried,
+            receipt,
+            alone=len(found) == 1,
+            took=took,
+            wait=None if self._once else wait,
+        )
+        _log.log(level, "%s: %s", self.name, line)
+        self._heard(found[0][0][0], self.name, error)
+        if error is None:
+            self._settled([key for key, _, _ in found])
+        elif error.credentials and outcome == "retry" and not self._once:
+            # A target of one attempt at a time is sent nothing else meanwhile: it would be refused as well.
+            await self._recovery.wait(wait)
         self._go_on(batch, outcome, error, wait)
 
     async def _fix(self, batch: Batch) -> OpenBatch | None:
@@ -202,47 +231,35 @@ class Dispatcher:
             await self._state.commit(sources={source: partial(open_batch, batch=fixed)})
         return fixed
 
-    async def _send(self, events: Sequence[Event]) -> SendError | None:
+    def _shipment(self, batch: Batch, found: Sequence[_Found]) -> Shipment:
+        """Return what the target is given; a job's record as it is now, its card may just have changed."""
+        source, job_id = batch.members[0].key
+        record = self._state.records.job((source, job_id)) if job_id and len(found) == 1 else None
+        own = self._state.records.source(source)
+        doubts = (
+            in_doubt_since(delivery, cut_off=waiting.cut_off)
+            for waiting, (_, _, delivery) in zip(batch.members, found, strict=True)
+        )
+        return Shipment(
+            events=tuple(event for _, event, _ in found),
+            record=record,
+            place=None if own is None else own.places.get(self.name),
+            in_doubt_since=min(filter(None, doubts), default=None),
+        )
+
+    async def _send(self, shipment: Shipment) -> Receipt | SendError:
         try:
             async with asyncio.timeout(self._limit_seconds):
-                await self._target.send(events)
+                return await self._target.send(shipment)
         except SendError as error:
             return error
         except TimeoutError:
             return SendError("no answer in time", outcome_unknown=True)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the service
-            reason = f"{type(error).__name__} {_place(error)}"
-            if len(events) > 1:  # nor take the others along: each is tried alone
+            reason = f"{type(error).__name__} {place(error)}"
+            if len(shipment.events) > 1:  # nor take the others along: each is tried alone
                 return SendError(reason, refused="message")
             return SendError(reason, outcome_unknown=True)
-        return None
-
-    def _tell(
-        self,
-        what: str,
-        outcome: Outcome,
-        tried: Delivery,
-        *,
-        alone: bool,
-        took: timedelta,
-        wait: timedelta,
-    ) -> None:
-        if outcome == "delivered":
-            _log.info("%s: delivered %s in %.0f ms", self.name, what, took.total_seconds() * 1000)
-        elif outcome == "dead":
-            which = tried.id if alone else f"--dead --target {self.name}"
-            _log.error(
-                "%s: gave up %s: %s; to send again: notifier retry %s",
-                *(self.name, what, tried.last_error, which),
-            )
-        elif outcome == "split":
-            _log.warning("%s: refused %s: %s; sending one by one", self.name, what, tried.last_error)
-        else:
-            when = "tried again by a later run" if self._once else f"next in {spell_duration(wait)}"
-            _log.warning(
-                "%s: attempt %d of %s failed: %s; %s",
-                *(self.name, tried.attempts, what, tried.last_error, when),
-            )
 
     def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, wait: timedelta) -> None:
         now = time.monotonic()
@@ -252,10 +269,14 @@ class Dispatcher:
         else:
             self.failures += 1
             # A refusal is an answer: it says nothing of whether the target works.
-            if error.refused is None and self._lane.failed(batch, now) and not self._once:
+            counts = error.refused is None and not error.credentials
+            if counts and self._lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
         if outcome == "retry":
-            self._lane.retry(batch, math.inf if self._once else now + wait.total_seconds())
+            due = now + wait.total_seconds()
+            if error is not None and error.credentials:
+                due = 0.0  # it has waited, and goes before all that need not find out the same
+            self._lane.retry(batch, math.inf if self._once else due)
         elif outcome == "split":
             self._lane.split(batch, now)
         else:
@@ -264,35 +285,27 @@ class Dispatcher:
             self._died()
         self._wake.set()
 
-    def _waiting(self, key: RecordKey, delivery: Delivery) -> Waiting:
+    def _waiting(self, key: RecordKey, delivery: Delivery, *, cut_off: bool = False) -> Waiting:
         # No wait is longer: more is a clock that was set back, or asked for, and that holds the whole lane.
         longest = time.monotonic() + 1.5 * self._retry.max_retry.total_seconds()
         due = min(longest, self._clock_time(delivery.next_attempt_at))
         if delivery.replay and not delivery.attempts:
             due = 0.0  # before all others
-        return Waiting(key, delivery.id, due, fresh=delivery.attempts == 0, replay=delivery.replay)
+        return Waiting(
+            key,
+            delivery.id,
+            due,
+            fresh=delivery.attempts == 0,
+            replay=delivery.replay,
+            cut_off=cut_off,
+        )
 
     def _clock_time(self, at: datetime | None) -> float:
         """Return a time in seconds of the monotonic clock; the present for None and for what is over."""
         wait = timedelta(0) if at is None else max(timedelta(0), at - self._now())
         return time.monotonic() + wait.total_seconds()
 
-    def _find(self, waiting: Waiting) -> tuple[RecordKey, Event, Delivery]:
+    def _find(self, waiting: Waiting) -> _Found:
         record = present(self._state.records.outbox(waiting.key))
         delivery = next(d for d in record.deliveries if d.id == waiting.delivery_id)
         return waiting.key, next(e for e in record.events if e.id == delivery.event_id), delivery
-
-
-def _describe(events: Sequence[Event]) -> str:
-    id_ = batch_id([event.id for event in events])
-    if len(events) == 1:
-        return f"{one_line(events[0].type, 100)} ({id_})"
-    return f"{counted(len(events), 'event')} together ({id_})"
-
-
-def _place(error: BaseException) -> str:
-    """Return where an unexpected error was raised; never its text, which may hold a secret."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}"

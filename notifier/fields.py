@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     SecretStr,
     WithJsonSchema,
 )
@@ -22,6 +23,7 @@ from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from notifier.duration import parse_duration
+from notifier.model import ALL_TYPES
 
 _SIZES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -141,6 +143,14 @@ def _glob(value: str) -> str:
 _GLOB_SCHEMA = WithJsonSchema({"type": "string", "title": "glob", "minLength": 1})
 Globs = Annotated[list[Annotated[str, AfterValidator(_glob), _GLOB_SCHEMA]], Field(min_length=1)]
 """Patterns in which * stands for any characters, ? for one and [abc] for one of these."""
+_KNOWN_TYPES: list[JsonValue] = list(ALL_TYPES)
+EventGlob = Annotated[
+    str,
+    AfterValidator(_glob),
+    WithJsonSchema({"anyOf": [{"enum": _KNOWN_TYPES}, {"type": "string", "title": "glob", "minLength": 1}]}),
+]
+"""A pattern for types of events."""
+EventGlobs = Annotated[list[EventGlob], Field(min_length=1)]
 
 
 def _secret(value: Any) -> Any:

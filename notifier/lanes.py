@@ -10,6 +10,7 @@ import msgspec
 from notifier.model import RecordKey
 from notifier.probe import Probe
 from notifier.sending import Grouping
+from notifier.spacing import Spacing
 
 _Queue = tuple[RecordKey, str]
 """Of a job, or of the events of a source that are about none; a replay has one of its own."""
@@ -27,6 +28,8 @@ class Waiting(msgspec.Struct, frozen=True):
     """Never attempted: it may still be grouped with others."""
     replay: bool = False
     """It waits for no other delivery, and no other waits for it."""
+    cut_off: bool = False
+    """An earlier process may have ended in the middle of an attempt."""
 
     @property
     def queue(self) -> _Queue:
@@ -46,8 +49,8 @@ class Lane:
     """The pending deliveries of one target.
 
     Of one job only the oldest delivery is attempted, and only once at a time; up to `concurrency` different
-    jobs are attempted side by side, the longest due first, and no attempt starts sooner than
-    `interval_seconds` after the one before has started and has ended. Replays stand apart from their jobs.
+    jobs are attempted side by side, the longest due first, and no attempt starts sooner than the `spacing`
+    allows. Replays stand apart from their jobs.
 
     With a grouping, deliveries of one source that were never attempted go together as a batch when
     more than `grouping.over` of any source wait, several of one job in their order.
@@ -61,15 +64,14 @@ class Lane:
         self,
         concurrency: int,
         *,
-        interval_seconds: float = 0.0,
+        spacing: Spacing | None = None,
         grouping: Grouping | None = None,
         probe: Probe | None = None,
     ) -> None:
         self._concurrency = concurrency
-        self._interval = interval_seconds
+        self._spacing = spacing or Spacing()
         self._grouping = grouping
         self._probe = probe or Probe()
-        self._spaced_until = -math.inf
         self._held_until = -math.inf
         self._order = count()
         self._size = 0
@@ -115,14 +117,9 @@ class Lane:
         taken = []
         while (due := self.next_due()) is not None and due <= now:
             self._under_way += 1
-            self.space(now)
+            self._spacing.started(now)
             taken.append(Batch(self._next(now), self._probe.active))
         return taken
-
-    def space(self, now: float) -> None:
-        """Start nothing for the interval from now on: an attempt has just been under way."""
-        if self._interval:
-            self._spaced_until = max(self._spaced_until, now + self._interval)
 
     def finish(self, batch: Batch) -> None:
         """Take a batch out: it was delivered, or given up; the jobs' next ones may go."""
@@ -149,7 +146,7 @@ class Lane:
         due = self._earliest()
         if due is None or self._under_way >= (1 if self._probe.active else self._concurrency):
             return None
-        return max(due, self._spaced_until, self._held_until, self._probe.next_at)
+        return max(due, self._spacing.next_at(), self._held_until, self._probe.next_at)
 
     def hold(self, until: float) -> None:
         """Start nothing before this: the target asked to be left alone."""

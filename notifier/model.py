@@ -17,7 +17,7 @@ JOB_TYPES = (*STATUS_TYPES, "backfill.progress", "backfill.stalled", "backfill.r
 OTHER_TYPES = ("source.down", "source.up", "target.down", "target.up", "delivery.dead")
 ALL_TYPES = JOB_TYPES + OTHER_TYPES
 """But for those of statuses that nobody knows yet."""
-TYPES_TO_COME = (*JOB_TYPES[len(STATUS_TYPES) :], *OTHER_TYPES[:-1])
+TYPES_TO_COME = (*JOB_TYPES[len(STATUS_TYPES) :], "source.down", "source.up")
 """Those that routes may name already, and that this version never observes."""
 
 JobKey = tuple[str, str]
@@ -166,6 +166,43 @@ class Deaths(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     """When others were last told."""
 
 
+class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The one live message about a job in a channel."""
+
+    configured: str
+    """The channel as the config had it when the card was posted."""
+    channel: str
+    """The channel's id."""
+    ts: str
+    """What Slack knows the message by, beside its channel."""
+    event_id: str
+    """Of the event that it was posted for, which stands in the message's metadata."""
+    seq: int = 0
+    """The number of the last event of the job that it shows."""
+    shown: str = ""
+    """A fingerprint of what it shows; "" when nobody knows."""
+    edited_at: datetime
+    """When it was last posted or edited."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Which channel a name stands for."""
+
+    configured: str
+    """The channel as the config has it."""
+    id: str
+
+
+class Outage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A target that fails."""
+
+    since: datetime
+    reason: str
+    """Why, the last time."""
+    told: bool = False
+    """Whether others were told."""
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All that is stored about one job."""
 
@@ -175,6 +212,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     events: tuple[Event, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     """In the order of their events."""
+    cards: dict[str, Card] = {}
+    """By the target that they were posted for."""
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -194,6 +233,10 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     batches: tuple[OpenBatch, ...] = ()
     deaths: dict[str, Deaths] = {}
     """By the target that the deliveries were for."""
+    outages: dict[str, Outage] = {}
+    """By the target that fails; with the source whose delivery failed first."""
+    places: dict[str, Place] = {}
+    """By the target that writes there."""
 
 
 Outbox = TypeVar("Outbox", bound=JobRecord | SourceRecord)

@@ -7,16 +7,22 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from notifier.deaths import next_telling, tell_deaths
+from notifier.health import Health, Telling
 from notifier.model import Event, RecordKey, SourceRecord, utc_now
 from notifier.outbox import present, with_events
 from notifier.route import Subject
+from notifier.sending import SendError
 from notifier.state import State
 
 _log = logging.getLogger(__name__)
 
+_DOWN_AFTER = timedelta(minutes=5)
+
 
 class Notices:
-    """Tells the other targets of dead letters, at most once a minute for each target they were for.
+    """Tells the other targets of dead letters, and of targets that fail for long.
+
+    Of the former at most once a minute for each target they were for.
 
     `passed_on` is told each committed event with the record's key and the targets it is for.
     """
@@ -28,6 +34,7 @@ class Notices:
         sources: Collection[str],
         route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
+        down_after: timedelta = _DOWN_AFTER,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._state = state
@@ -35,11 +42,17 @@ class Notices:
         self._route = route
         self._passed_on = passed_on
         self._now = now
+        self._health = Health(state, sources=sources, down_after=down_after, tell=self._tell, now=now)
         self._wake = asyncio.Event()
 
     def look(self) -> None:
         """Have `run` look at once whether there is something to tell."""
         self._wake.set()
+
+    def heard(self, source: str, target: str, error: SendError | None) -> None:
+        """Note how an attempt for a target ended, of a delivery of this source."""
+        if self._health.heard(source, target, error):
+            self.look()
 
     async def run(self) -> None:
         """Tell what is to be told, when it is, until cancelled. Raises StoreError when the state fails."""
@@ -54,13 +67,14 @@ class Notices:
 
     async def tell_due(self) -> timedelta | None:
         """Tell what is to be told now; return how long to wait for the next, None when nothing is left."""
-        waits: list[timedelta] = []
+        health = await self._health.tell_due()
+        waits = [] if health is None else [health]
         for source, target in self._counted():
             now = self._now()
             record = self._state.records.source(source)
             at = None if record is None else next_telling(record, target, self._told_at(target, now), now)
             if at is not None and at <= now:
-                await self._tell(source, target, now)
+                await self._tell(source, target, partial(tell_deaths, source=source, target=target, now=now))
             elif at is not None:
                 waits.append(at - now)
         return min(waits, default=None)
@@ -82,25 +96,17 @@ class Notices:
         times = [each.told_at for record in records if (each := record.deaths.get(target)) is not None]
         return max((time for time in times if time is not None and time <= now), default=None)
 
-    async def _tell(self, source: str, target: str, now: datetime) -> None:
+    async def _tell(self, source: str, target: str, telling: Telling) -> None:
+        """Commit an event about a target with its deliveries, none for that target, and pass it on."""
         made: list[tuple[Event, Sequence[str]]] = []
-        await self._state.commit(
-            sources={source: partial(self._told, source=source, target=target, now=now, made=made)}
-        )
+
+        def told(record: SourceRecord | None) -> SourceRecord:
+            changed, event = telling(present(record))
+            targets = self._route(Subject(type=event.type, source=source, about=target))
+            made.append((event, targets))
+            return with_events(changed, events=[event], targets={event.id: targets})
+
+        await self._state.commit(sources={source: told})
         for event, targets in made:
             _log.info("%s: %s: %s (%s)", source, event.type, event.summary, event.id)
             self._passed_on((source, None), event, targets)
-
-    def _told(
-        self,
-        record: SourceRecord | None,
-        *,
-        source: str,
-        target: str,
-        now: datetime,
-        made: list[tuple[Event, Sequence[str]]],
-    ) -> SourceRecord:
-        told, event = tell_deaths(present(record), source=source, target=target, now=now)
-        targets = self._route(Subject(type=event.type, source=source, about=target))
-        made.append((event, targets))
-        return with_events(told, events=[event], targets={event.id: targets})

@@ -25,12 +25,10 @@ def absorb(
 
     `targets` has the names of the targets by the event's id.
     """
-    observed = JobRecord(
-        snapshot=snapshot,
-        seq=seq,
-        events=() if record is None else record.events,
-        deliveries=() if record is None else record.deliveries,
-    )
+    if record is None:
+        observed = JobRecord(snapshot=snapshot, seq=seq)
+    else:
+        observed = msgspec.structs.replace(record, snapshot=snapshot, seq=seq)
     return with_events(observed, events=events, targets=targets)
 
 

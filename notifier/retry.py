@@ -73,8 +73,21 @@ def judge(
         wait = max(wait, error.retry_after)
         held += error.retry_after
         tried = msgspec.structs.replace(tried, held_until=now + error.retry_after)
+    if error.not_before is not None:
+        wait = max(wait, error.not_before)
     tried = msgspec.structs.replace(tried, held=held)
     return "retry", msgspec.structs.replace(tried, next_attempt_at=now + wait)
+
+
+def in_doubt_since(delivery: Delivery, *, cut_off: bool) -> datetime | None:
+    """Return since when an attempt may have arrived without anybody knowing; None when none may.
+
+    `cut_off` says that an earlier process may have ended in the middle of one.
+    """
+    since_made = delivery.history[-delivery.attempts :] if delivery.attempts else ()
+    if cut_off or any(attempt.outcome == "unknown" for attempt in since_made):
+        return delivery.first_attempt_at or delivery.created_at
+    return None
 
 
 def backoff(attempts: int, policy: RetryPolicy, chance: float) -> timedelta:

@@ -4,29 +4,18 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from pydantic import Field, JsonValue, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from notifier.element import Details
-from notifier.fields import Globs, Section
+from notifier.fields import EventGlobs, Globs, Section
 from notifier.glob import matches
-from notifier.model import ALL_TYPES, Event, is_job_event
+from notifier.model import Event, is_job_event
 from notifier.summary import one_line
 
 _PROGRESS = "backfill.progress"
 
 
 _TARGET_SCHEMA = WithJsonSchema({"type": "string", "title": "name", "minLength": 1})
-_KNOWN_TYPES: list[JsonValue] = list(ALL_TYPES)
-EventGlobs = Annotated[
-    Globs,
-    WithJsonSchema(
-        {
-            "type": "array",
-            "minItems": 1,
-            "items": {"anyOf": [{"enum": _KNOWN_TYPES}, {"type": "string", "title": "glob", "minLength": 1}]},
-        }
-    ),
-]
 
 
 class RouteSettings(Section):

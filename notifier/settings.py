@@ -30,7 +30,7 @@ class DeliverySettings(Section):
     """The wait before the second attempt; it doubles with each further one, jittered."""
     max_retry: PositiveDuration = timedelta(hours=1)
     """The longest wait between two attempts."""
-    down_after: Annotated[PositiveDuration, later(timedelta(minutes=5))] = timedelta(minutes=5)
+    down_after: PositiveDuration = timedelta(minutes=5)
     """How long a target may fail before it counts as down."""
     digest_over: AtLeastOne = 10
     """More than this many messages that wait for one Slack channel become one digest."""

@@ -7,9 +7,11 @@ import msgspec
 
 from notifier.deaths import count_deaths
 from notifier.model import (
+    Card,
     Delivery,
     Event,
     JobKey,
+    JobRecord,
     OpenBatch,
     Outbox,
     RecordKey,
@@ -17,6 +19,7 @@ from notifier.model import (
 )
 from notifier.outbox import present, settle
 from notifier.records import JobUpdate, SourceUpdate
+from notifier.sending import Receipt
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +28,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: tuple[tuple[RecordKey, Event, Delivery], ...]
     ended: OpenBatch | None = None
     """The batch that they were, when it is one no longer."""
+    receipt: Receipt = Receipt()
+    """What the target wants to be remembered."""
 
     def job_updates(self) -> dict[JobKey, JobUpdate]:
         """Return what becomes of the records of jobs."""
@@ -32,19 +37,25 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
         for (source, job_id), _, delivery in self.deliveries:
             if job_id is not None:
                 settled[source, job_id].append(delivery)
-        return {key: partial(_settle, deliveries=each) for key, each in settled.items()}
+        return {
+            key: partial(_settle_job, deliveries=each, card=self.receipt.card)
+            for key, each in settled.items()
+        }
 
     def source_updates(self) -> dict[str, SourceUpdate]:
         """Return what becomes of the source's record; nothing when it stays as it is."""
         own = [delivery for key, _, delivery in self.deliveries if key[1] is None]
         dead = [(event, delivery) for _, event, delivery in self.deliveries if delivery.state == "dead"]
-        if not own and not dead and self.ended is None:
+        place = self.receipt.place
+        if not own and not dead and self.ended is None and place is None:
             return {}
+        target = self.deliveries[0][2].target
 
         def update(record: SourceRecord | None) -> SourceRecord:
             settled = _settle(record, deliveries=own)
             batches = tuple(batch for batch in settled.batches if batch != self.ended)
-            return count_deaths(msgspec.structs.replace(settled, batches=batches), dead)
+            places = settled.places if place is None else settled.places | {target: place}
+            return count_deaths(msgspec.structs.replace(settled, batches=batches, places=places), dead)
 
         return {self.deliveries[0][0][0]: update}
 
@@ -53,6 +64,13 @@ def open_batch(record: SourceRecord | None, *, batch: OpenBatch) -> SourceRecord
     """Return a source's record with a batch that is about to be attempted."""
     known = present(record)
     return msgspec.structs.replace(known, batches=(*known.batches, batch))
+
+
+def _settle_job(record: JobRecord | None, *, deliveries: list[Delivery], card: Card | None) -> JobRecord:
+    settled = _settle(record, deliveries=deliveries)
+    if card is None:
+        return settled
+    return msgspec.structs.replace(settled, cards=settled.cards | {deliveries[0].target: card})
 
 
 def _settle(record: Outbox | None, *, deliveries: list[Delivery]) -> Outbox:

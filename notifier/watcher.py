@@ -33,7 +33,8 @@ _TAKING_IN = timedelta(minutes=10)
 class Watcher:
     """Observes one source. What it remembers itself need not survive; the state does.
 
-    `passed_on` is told each committed event with the record's key and the targets it is for.
+    `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
+    committed event with the record's key and the targets it is for.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Watcher:
         announce_first: bool,
         route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
+        changed: Callable[[Collection[RecordKey]], None] = lambda _: None,
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -56,6 +58,7 @@ class Watcher:
         self._announce_first = announce_first
         self._route = route
         self._passed_on = passed_on
+        self._changed = changed
         self._now = now
         self._chance = chance
         self._known: Fingerprint | None = None
@@ -203,8 +206,9 @@ class Watcher:
             },
             sources={} if record is None else {self.name: partial(_with_organization, known=record)},
         )
-        for change in changes.values():
+        for job_id, change in changes.items():
             await turn.pass_on()
+            self._changed([(self.name, job_id)])
             for event in change.events:
                 _log.info("%s: %s: %s (%s)", self.name, one_line(event.type, 100), event.summary, event.id)
         # As many as possible in one go: what is passed on together can go together.

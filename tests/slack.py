@@ -1,5 +1,6 @@
 """A Slack on loopback that checks each message it takes, and what a hostile API could list."""
 
+import asyncio
 import json
 import re
 import time
@@ -49,6 +50,27 @@ class CheckedSlack(FakeSlack):
         self.arrivals: list[float] = []
         """When each message was taken, in seconds of the monotonic clock."""
         self.url = ""
+        self._changed = asyncio.Condition()
+
+    @property
+    def cards(self) -> list[Post]:
+        """What was posted to channels, but for digests: in style "card" the cards."""
+        return [
+            post for post in self.posts if post.thread_ts is None and not known_by(post).startswith("bat_")
+        ]
+
+    async def until(self, condition: Callable[[], object], *, within: float = 20) -> None:
+        """Wait until something is so, looked at after each answer."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(condition)
+
+    async def call(self, request: web.Request) -> web.StreamResponse:
+        """Answer a call of the API, and have `until` look."""
+        try:
+            return await super().call(request)
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
 
     def _check(self, _post: Post) -> None:
         self.arrivals.append(time.monotonic())
@@ -65,6 +87,12 @@ class CheckedSlack(FakeSlack):
             check(arguments)
         except AssertionError as error:
             self.faults.append(str(error))
+
+
+def known_by(post: Post) -> str:
+    """Return the id that a post is known by: of an event, or of a batch; "" when it has none."""
+    metadata = post.message.get("metadata") or {}
+    return str(metadata.get("event_payload", {}).get("event_id", ""))
 
 
 @asynccontextmanager

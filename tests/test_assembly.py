@@ -9,8 +9,10 @@ from notifier.assembly import make_source, make_targets, open_session
 from notifier.config import load_config
 from notifier.demo.slack import API
 from notifier.sample import sample_event
+from notifier.sending import Shipment
 from notifier.settings import Settings
 from notifier.targets.slack.channel import SlackChannel
+from notifier.targets.slack.hook import SlackHook
 from notifier.targets.webhook import Webhook
 from tests.commands import KEY
 from tests.servers import ScriptedServer
@@ -33,7 +35,7 @@ async def test_targets_are_made_by_name_in_the_order_of_the_config() -> None:
     assert [(name, target.name, type(target)) for name, target in targets.items()] == [
         ("z", "z", Webhook),
         ("a", "a", SlackChannel),
-        ("m", "m", SlackChannel),
+        ("m", "m", SlackHook),
     ]
 
 
@@ -48,9 +50,8 @@ async def test_a_message_s_title_leads_where_its_own_source_says(slack: CheckedS
     async with open_session() as session:
         target = make_targets(settings, session)["team"]
         for source in ("allium", "two", "three"):
-            await target.send(
-                [sample_event("backfill.failed", source=source, event_id=f"evt_{source}", now=NOW)]
-            )
+            sample = sample_event("backfill.failed", source=source, event_id=f"evt_{source}", now=NOW)
+            await target.send(Shipment(events=(sample,)))
     titles = [post.message["blocks"][0]["text"]["text"] for post in slack.posts]
     assert "<https://one.example.com/" in titles[0]
     assert "<https://two.example.com/" in titles[1]
@@ -84,6 +85,8 @@ async def test_a_proxy_from_the_environment_is_not_used_for_targets(
     )
     async with open_session() as session:
         for target in make_targets(settings, session).values():
-            await target.send([sample_event("source.up", source="allium", event_id="evt_x", now=NOW)])
+            await target.send(
+                Shipment(events=(sample_event("source.up", source="allium", event_id="evt_x", now=NOW),))
+            )
     assert len(receiver.requests) == len(slack.posts) == 1
     assert not api.requests

@@ -5,7 +5,7 @@ import itertools
 import logging
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -31,10 +31,11 @@ from notifier.outbox import LOST_TARGET, absorb, batch_id, delivery_id, with_eve
 from notifier.pipeline import Pipeline
 from notifier.records import decode_job, source_key
 from notifier.retry import RetryPolicy
-from notifier.sending import Grouping, SendError
+from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.state import State
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
+from tests.targets import FakeTarget
 
 OVER = 2
 POLICY = RetryPolicy(
@@ -51,15 +52,14 @@ Ids = tuple[str, ...]
 _numbers = itertools.count(1)  # no event of a test has the id of another one
 
 
-class Hand:
+class Hand(FakeTarget):
     """A target that takes several events at once, and whose attempts wait for the test to end them.
 
     `script` ends them by itself, one entry an attempt; what begins an attempt is told to `began`.
     """
 
     name = "ops"
-    interval = timedelta(0)
-    timeout = timedelta(seconds=15)
+    longest = timedelta(seconds=30)
 
     def __init__(self, *, concurrency: int, grouping: Grouping | None, name: str = "ops") -> None:
         self.name = name
@@ -71,18 +71,19 @@ class Hand:
         self.began: Callable[[Ids], None] = lambda _: None
         self._changed = asyncio.Condition()
 
-    async def send(self, events: Sequence[Event]) -> None:
-        ids = tuple(event.id for event in events)
+    async def send(self, shipment: Shipment) -> Receipt:
+        ids = tuple(event.id for event in shipment.events)
         self.sent.append(ids)
         self.began(ids)
         if self.script is not None:
             if self.script and (error := self.script.pop(0)) is not None:
                 raise error
-            return
+            return Receipt()
         self.under_way[ids] = asyncio.get_running_loop().create_future()
         async with self._changed:
             self._changed.notify_all()
         await self.under_way[ids]
+        return Receipt()
 
     async def attempts(self, *batches: Ids) -> None:
         """Wait until exactly these are under way."""
@@ -371,7 +372,7 @@ async def test_what_is_under_way_is_told_with_how_many_there_are(
         what = f"3 events together ({batch_id(ids)})"
         [(told, seconds)] = b.dispatcher.under_way().values()
         assert told == f"an attempt of {what} for ops"
-        assert seconds > 2 * b.hand.timeout.total_seconds()
+        assert seconds > b.hand.longest.total_seconds()
         b.hand.end(ids, NO_ANSWER)
         await b.hand.attempts(ids)
         b.hand.end(ids)

@@ -190,8 +190,8 @@ targets  6
   ops: webhook at https://ops.example.com:8443, not signed
   data: webhook at https://data.example.com, signed
   audit: webhook at https://audit.example.com, signed with 2 secrets
-  team: Slack, #data-backfills by a bot token
-  grid: Slack, C0123456789 by a bot token at https://slack.example.com
+  team: Slack, #data-backfills by a bot token, a card a job
+  grid: Slack, C0123456789 by a bot token at https://slack.example.com, a card a job
   hook: Slack, by an incoming webhook of https://hooks.slack.com
 routes   none: every event but backfill.progress goes to every target
 

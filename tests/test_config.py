@@ -177,9 +177,7 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
         OPS_TOKEN="ops-that-is-secret",
         STATE=str(tmp_path),
     )
-    assert config.warnings == [
-        'data-team: style "card" is not available yet; until then each event is a message of its own'
-    ]
+    assert config.warnings == []
     settings = config.settings
     team, hook = settings.targets["data-team"], settings.targets["slack-hook"]
     assert isinstance(team, SlackSettings)
@@ -439,7 +437,6 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         ),
         (TARGET + 'body = "{}"', "targets.ops.body", NOT_YET),
         (TARGET + "batch_max = 10", "targets.ops.batch_max", NOT_YET),
-        (SOURCE + '[delivery]\ndown_after = "1m"', "delivery.down_after", NOT_YET),
         (
             SOURCE + "[delivery]\ndigest_over = 0",
             "delivery.digest_over",
@@ -1094,9 +1091,12 @@ def test_a_store_of_the_environment_alone_that_is_wrong_is_told_by_its_name() ->
         (TARGET + '[[sources]]\nname = "other"\napi_key = "another"', []),
         (SLACK, []),
         (SLACK_HOOK + 'style = "message"', []),
+        (SLACK + 'style = "card"\nbroadcast = ["backfill.failed", "source.*"]', []),
         (
-            SLACK + 'style = "card"',
-            ['team: style "card" is not available yet; until then each event is a message of its own'],
+            SLACK + 'broadcast = ["backfill.faild"]',
+            [
+                'team: broadcast of "backfill.faild", which is no known type of event; did you mean "backfill.failed"?'
+            ],
         ),
         (SLACK + 'mentions = { "backfill.*" = "<!here>", "source.down" = "<!here>" }', []),
         (

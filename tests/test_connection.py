@@ -19,6 +19,10 @@ TOKEN_WORKS = (
     "the token works: backfill_notifier in the workspace Demo. Whether it may post to #data-backfills "
     "only a message tells: notifier test"
 )
+NO_HISTORY = (
+    ". Without the scope channels:history (groups:history for a private channel) a message whose answer is "
+    "lost may be posted twice; add it under OAuth & Permissions and install the app again"
+)
 
 
 def write(api: str, slack: str, more: str = "") -> None:
@@ -62,7 +66,7 @@ async def test_connections_that_work_are_told_and_nothing_is_posted(
     assert (done.code, done.err) == (0, "")
     assert lines == [
         "  ✓ source allium: the API key works: 3 jobs of organisation org123, 2 active",
-        f"  ✓ target team: {TOKEN_WORKS} team",
+        f"  ✓ target team: {TOKEN_WORKS} team{NO_HISTORY}",
         "  · target hook: can only be tried by sending: notifier test hook",
         "  · target ops: can only be tried by sending: notifier test ops",
     ]

@@ -71,12 +71,17 @@ def a_world() -> World:
     )
 
 
-def posted(world: World, *event_ids: str) -> None:
+def posted(world: World, *event_ids: str, thread_ts: str | None = "1.0", text: str = "") -> None:
+    """Have Slack hold messages; without a thread they are cards, with this text."""
     world.slack.posts += (
         Post(
             channel=CHANNEL,
             ts=f"1.{number}",
-            message={"metadata": {"event_type": "x", "event_payload": {"event_id": event_id}}},
+            message={
+                "text": text,
+                "metadata": {"event_type": "x", "event_payload": {"event_id": event_id}},
+            },
+            thread_ts=thread_ts,
         )
         for number, event_id in enumerate(event_ids)
     )
@@ -85,33 +90,44 @@ def posted(world: World, *event_ids: str) -> None:
 @pytest.mark.parametrize(
     ("posts", "faults"),
     [
-        (["done", "failed", "cancelled"], []),
-        (["cancelled", "done", "failed"], []),
-        (["done", "cancelled"], ["failed: not posted to Slack"]),
-        (["done", "failed", "cancelled", "done"], ["done: posted to Slack once too often"]),
-        (["done", "failed", "cancelled", "staged"], ["staged: posted to Slack once too often"]),
-        (["done", "failed", "cancelled", "unheard of"], ["unheard of: posted to Slack once too often"]),
-        ([], ["cancelled: not posted to Slack", "done: not posted to Slack", "failed: not posted to Slack"]),
+        (["first", "second"], []),
+        (["second", "first"], []),
+        (["second"], ["first: not posted to Slack"]),
+        (["first", "second", "first"], ["first: posted to Slack once too often"]),
+        (["first", "second", "elsewhere"], ["elsewhere: posted to Slack once too often"]),
+        (["first", "second", "unheard of"], ["unheard of: posted to Slack once too often"]),
+        ([], ["first: not posted to Slack", "second: not posted to Slack"]),
     ],
 )
-def test_every_job_that_ended_must_be_posted_to_slack_once(posts: list[str], faults: list[str]) -> None:
+def test_every_event_on_the_tables_of_the_channel_must_be_posted_once(
+    posts: list[str], faults: list[str]
+) -> None:
     world = a_world()
-    world.hooks.types.update(
+    world.hooks.subjects.update(
         {
-            "staged": "backfill.staging",
-            "done": "backfill.completed",
-            "failed": "backfill.failed",
-            "cancelled": "backfill.cancelled",
+            "first": ("j", "base.dex.trades"),
+            "second": ("j", "base.dex.trades"),
+            "elsewhere": ("k", "base.raw.logs"),
         }
     )
     posted(world, *posts)
     assert sorted(world.faults()) == faults
 
 
+def test_a_card_that_does_not_show_its_job_as_it_is_is_a_fault() -> None:
+    world = a_world()
+    world.hooks.subjects["first"] = ("j", "base.dex.trades")
+    world.api.served["j"] = world.hooks.announced["j"] = [(None, S), (S, C)]
+    posted(world, "first", thread_ts=None, text="📦 DEX trades is staging")
+    assert world.faults() == ["j: is completed, and its card says: 📦 DEX trades is staging"]
+    world.slack.posts[0].edits.append({"text": "✅ DEX trades completed"})
+    assert world.faults() == []
+
+
 def test_a_job_that_was_announced_otherwise_is_a_fault_beside_those_of_slack() -> None:
     world = a_world()
     world.api.served["j"] = [(S, C)]
-    world.hooks.types["done"] = "backfill.completed"
+    world.hooks.subjects["done"] = ("j", "base.dex.trades")
     assert world.faults() == [
         "j: served staging→completed; announced nothing",
         "done: not posted to Slack",
@@ -131,19 +147,23 @@ def test_a_good_end_counts_what_went_to_slack() -> None:
     world = a_world()
     world.api.polls = 9
     world.api.served["j"] = world.hooks.announced["j"] = [(None, S), (S, C)]
-    world.hooks.types.update({"1": "backfill.staging", "2": "backfill.completed"})
-    posted(world, "2")
+    world.hooks.subjects.update({"1": ("j", "base.raw.logs"), "2": ("j", "base.dex.trades")})
+    posted(world, "2", thread_ts=None, text="✅")
+    world.slack.posts[0].edits.append({"text": "✅ it completed"})
     good, text = verdict(world)
     assert good
-    assert "0 jobs in 9 polls: 2 transitions happened, 2 were announced, 1 of them to Slack, too." in text
+    assert (
+        "0 jobs in 9 polls: 2 transitions happened, 2 were announced, 1 of them to Slack: "
+        "1 card, edited 1 time." in text
+    )
     assert text.endswith("Everything that happened was announced, in order, once.\n")
     world.hooks.repeats = 3
-    assert "2 were announced, 3 of them repeated, 1 of them to Slack, too." in verdict(world)[1]
+    assert "2 were announced, 3 of them repeated, 1 of them to Slack: 1 card" in verdict(world)[1]
 
 
 def test_a_bad_end_says_what_is_wrong() -> None:
     world = a_world()
-    world.hooks.types["1"] = "backfill.completed"
+    world.hooks.subjects["1"] = ("j", "base.dex.trades")
     good, text = verdict(world, code=1, log=["a line", "[red]the last line"])
     assert not good
     assert text.partition("What was announced is not what happened:\n")[2].splitlines() == [
@@ -177,7 +197,13 @@ async def test_the_receiver_takes_what_is_signed_and_each_event_once() -> None:
     world = World(api=world.api, hooks=Receiver(SECRET, seen.append), slack=world.slack)
     event = {
         "type": "backfill.staging",
-        "data": {"event_id": "evt_1", "job_id": "j", "previous_status": None, "status": S},
+        "data": {
+            "event_id": "evt_1",
+            "job_id": "j",
+            "previous_status": None,
+            "status": S,
+            "job": {"table": "base.dex.trades"},
+        },
     }
     async with _served(world, 0) as url, aiohttp.ClientSession() as session:
         answers = []
@@ -253,17 +279,22 @@ async def test_the_demo_announces_exactly_what_happens_and_ends_by_itself() -> N
     assert "● staging" in text
     assert "\x1b" not in text, "a pipe gets no escapes"
 
-    messages = re.findall(r"^\d\d:\d\d:\d\d  slack    #data-backfills\n((?: {10}.*\n)+)", text, re.MULTILINE)
-    assert messages, "some jobs end within these seconds"
-    assert f", {len(messages)} of them to Slack, too." in text
-    for message in messages:
+    messages = re.findall(
+        r"^\d\d:\d\d:\d\d  slack    #data-backfills(.*)\n((?: {10}.*\n)+)", text, re.MULTILINE
+    )
+    edits = [message for where, message in messages if where == " edits the card"]
+    cards = [message for where, message in messages if not where]
+    assert cards, "something happens to a job on these tables within these seconds"
+    posts = len(messages) - len(edits)
+    assert f", {posts} of them to Slack: {len(cards)} card" in text
+    assert f", edited {len(edits)} time" in text
+    for message in (*cards, *edits):
         title, *facts = (line.strip() for line in message.splitlines())
-        assert re.match(r"(✅|❌|🚫) .+ (completed in|failed after|was cancelled after) ", title)
-        assert any(fact.startswith("▌ Table  base.") for fact in facts)
+        assert re.match(r"(📦|🚚|✅|❌|🚫) .+ (is staging|is transporting|completed in|failed|was)", title)
+        assert any(fact.startswith("▌ Table  base.dex.") for fact in facts)
         assert all(fact.startswith("▌ ") for fact in facts)
         assert "hunter2" not in message
-    failed = [message for message in messages if "❌" in message]
-    assert all("@data-oncall" in message for message in failed)
+    assert all("@data-oncall" in message for message in cards if "❌" in message)
 
 
 async def test_ctrl_c_ends_the_demo_with_its_verdict() -> None:

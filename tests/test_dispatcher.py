@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,28 @@ import pytest
 
 from notifier.dispatcher import Dispatcher
 from notifier.model import (
+    Card,
     Delivery,
     DeliveryState,
     Event,
     JobRecord,
+    Place,
+    RecordKey,
     Snapshot,
     SourceRecord,
     StoreError,
     utc_now,
 )
-from notifier.outbox import absorb, delivery_id, replay
+from notifier.outbox import absorb, delivery_id, replay, with_events
+from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
-from notifier.sending import Grouping, SendError
+from notifier.sending import Grouping, Receipt, SendError, Shipment
+from notifier.spacing import Spacing
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
+from tests.records import NOW
+from tests.targets import FakeTarget
+from tests.test_recovery import at, now, simulated
 
 CONCURRENCY = 3
 POLICY = RetryPolicy(
@@ -39,33 +47,34 @@ POLICY = RetryPolicy(
 )
 
 
-class Hand:
+class Hand(FakeTarget):
     """A target whose attempts wait for the test to end them."""
 
     name = "ops"
     concurrency = CONCURRENCY
-    timeout = timedelta(seconds=15)
+    longest = timedelta(seconds=30)
 
     def __init__(self, interval: timedelta) -> None:
-        self.interval = interval
+        self.spacing = Spacing(interval.total_seconds())
         self.grouping: Grouping | None = None
         self.sent: list[str] = []
         self.under_way: dict[str, asyncio.Future[None]] = {}
         self.script: list[BaseException | None] | None = None
         self._changed = asyncio.Condition()
 
-    async def send(self, events: Sequence[Event]) -> None:
-        (event,) = events
+    async def send(self, shipment: Shipment) -> Receipt:
+        (event,) = shipment.events
         self.sent.append(event.id)
         if self.script is not None:
             if self.script and (error := self.script.pop(0)) is not None:
                 raise error
-            return
+            return Receipt()
         assert event.id not in self.under_way
         self.under_way[event.id] = asyncio.get_running_loop().create_future()
         async with self._changed:
             self._changed.notify_all()
         await self.under_way[event.id]
+        return Receipt()
 
     async def attempts(self, *ids: str) -> None:
         """Wait until exactly these are under way."""
@@ -131,8 +140,8 @@ class Bench:
         return [(delivery.state, delivery.attempts) for delivery in record.deliveries]
 
 
-def _with_event(old: JobRecord | None, *, id_: str, seq: int) -> JobRecord:
-    now = utc_now()
+def _with_event(old: JobRecord | None, *, id_: str, seq: int, at: datetime | None = None) -> JobRecord:
+    now = at or utc_now()
     event = Event(
         id=id_,
         seq=seq,
@@ -496,3 +505,587 @@ async def test_a_pause_begins_with_the_answer_that_asks_for_it_not_with_its_comm
         while b.states("j") != [("pending", 1)]:  # noqa: ASYNC110 - nothing tells of each commit
             await asyncio.sleep(0.001)
         assert b.hand.sent == [first]
+
+
+# ------------------------------------------------------------- what an attempt is given, and gives back
+
+
+SLOW = RetryPolicy(
+    first_retry=timedelta(seconds=5), max_retry=timedelta(hours=1), give_up_after=timedelta(days=3)
+)
+SILENT = SendError("no answer", outcome_unknown=True)
+BROKEN = SendError("answered 500")
+REVOKED = SendError("token_revoked", credentials=True)
+PLACE = Place(configured="#data", id="C1")
+OWN: RecordKey = ("s", None)
+
+
+def clock() -> datetime:
+    return NOW + timedelta(seconds=now())
+
+
+def card(ts: str = "1.0") -> Card:
+    return Card(configured="#data", channel="C1", ts=ts, event_id="evt_j_1", seq=1, shown="…", edited_at=NOW)
+
+
+class Told(FakeTarget):
+    """A target that answers as it is told, one entry an attempt, and then takes everything."""
+
+    def __init__(self, *answers: Receipt | SendError, grouping: Grouping | None = None) -> None:
+        self.answers = list(answers)
+        self.grouping = grouping
+        self.shipments: list[Shipment] = []
+        self.attempts: list[float] = []
+        """When they were made."""
+        self.hangs = False
+        self.is_revoked = False
+        self.looks: list[float] = []
+
+    @property
+    def sent(self) -> list[list[str]]:
+        return [[event.id for event in shipment.events] for shipment in self.shipments]
+
+    async def send(self, shipment: Shipment) -> Receipt:
+        self.shipments.append(shipment)
+        self.attempts.append(now())
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.is_revoked:
+            raise REVOKED
+        answer = self.answers.pop(0) if self.answers else Receipt()
+        if isinstance(answer, SendError):
+            raise answer
+        return answer
+
+    async def probe(self) -> str | None:
+        self.looks.append(now())
+        if self.is_revoked:
+            raise REVOKED
+        return "good"
+
+
+class Desk:
+    """A dispatcher over a state, as a process has it; `restart` begins another one with what is stored."""
+
+    def __init__(self, state: State, target: Told, **options: Any) -> None:
+        self.state = state
+        self.target = target
+        self.options = options
+        self.settled: list[tuple[list[RecordKey], list[DeliveryState]]] = []
+        """What was settled, and the states of its deliveries by then."""
+        self._numbers: dict[str | None, int] = {}
+        self.dispatcher = self._dispatcher()
+
+    def _dispatcher(self) -> Dispatcher:
+        options: dict[str, Any] = {"retry": SLOW, "now": clock, "chance": lambda: 0.5} | self.options
+        return Dispatcher(self.target, state=self.state, settled=self._settle, **options)
+
+    def _settle(self, keys: Sequence[RecordKey]) -> None:
+        records = [self.state.records.outbox(key) for key in dict.fromkeys(keys)]
+        states = [each.state for record in records if record is not None for each in record.deliveries]
+        self.settled.append((list(keys), states))
+
+    async def restart(self) -> None:
+        self.dispatcher = self._dispatcher()
+        await Pipeline(self.state, {"ops": self.dispatcher}, clock).resume(["s"])
+
+    async def observe(self, *job_ids: str | None) -> list[str]:
+        """Commit an event of each job, None for the source, and queue them all at once; return their ids."""
+        ids = []
+        for job_id in job_ids:
+            seq = self._numbers[job_id] = self._numbers.get(job_id, 0) + 1
+            ids.append(f"evt_{job_id}_{seq}")
+            if job_id is None:
+                await self.state.commit(sources={"s": partial(_with_own_event, id_=ids[-1], seq=seq)})
+            else:
+                job_update = partial(_with_event, id_=ids[-1], seq=seq, at=clock())
+                await self.state.commit(jobs={("s", job_id): job_update})
+        for job_id, id_ in zip(job_ids, ids, strict=True):
+            self.dispatcher.add(("s", job_id), delivery_id(id_, "ops"))
+        return ids
+
+    def record(self, job_id: str = "j") -> JobRecord:
+        record = self.state.records.job(("s", job_id))
+        assert record is not None
+        return record
+
+    def source(self) -> SourceRecord:
+        record = self.state.records.source("s")
+        assert record is not None
+        return record
+
+    def states(self, job_id: str = "j") -> list[tuple[DeliveryState, int]]:
+        return [(each.state, each.attempts) for each in self.record(job_id).deliveries]
+
+    async def replays(self, job_id: str) -> None:
+        """Have a person order that the dead letters of a job are sent again."""
+        ids = [each.id for each in self.record(job_id).deliveries]
+        await self.state.commit(jobs={("s", job_id): lambda old: old and replay(old, ids)})
+        for each in self.record(job_id).deliveries:
+            if each.state == "pending":
+                self.dispatcher.resume(("s", job_id), each)
+
+
+def _with_own_event(old: SourceRecord | None, *, id_: str, seq: int) -> SourceRecord:
+    assert old is not None
+    event = Event(
+        id=id_,
+        seq=seq,
+        type="source.down",
+        status="",
+        previous_status=None,
+        observed_at=NOW,
+        summary="",
+        payload=msgspec.Raw(b"{}"),
+    )
+    return with_events(old, events=[event], targets={id_: ("ops",)})
+
+
+@asynccontextmanager
+async def desk(tmp_path: Path, target: Told, **options: Any) -> AsyncIterator[Desk]:
+    async with State(partial(SqliteStore, tmp_path / "state.db")) as state:
+        source = SourceRecord(id="0" * 32, baseline_at=NOW)
+        await state.commit(sources={"s": lambda _: source})
+        yield Desk(state, target, **options)
+
+
+@asynccontextmanager
+async def at_work(desk: Desk) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the dispatcher; whatever is still under way in the end is cut off."""
+    task = asyncio.create_task(desk.dispatcher.run())
+    try:
+        yield task
+    finally:
+        if task.done():
+            await task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@simulated
+async def test_an_event_of_a_job_is_sent_with_the_job_s_record(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d:
+        [id_] = await d.observe("j")
+        before = d.record()
+        async with at_work(d):
+            await at(1)
+    [shipment] = target.shipments
+    assert shipment == Shipment(events=before.events, record=before)
+    assert target.sent == [[id_]]
+
+
+@simulated
+async def test_the_record_is_that_of_the_attempt_not_that_of_the_event(tmp_path: Path) -> None:
+    target = Told(BROKEN)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(1)
+        later = {"ops": card()}
+        update = partial(msgspec.structs.replace, cards=later)
+        await d.state.commit(jobs={("s", "j"): lambda old: old and update(old)})
+        await d.observe("j")
+        await at(100)
+    assert [each.record and each.record.seq for each in target.shipments] == [1, 2, 2]
+    assert [each.record and each.record.cards for each in target.shipments] == [{}, later, later]
+
+
+@pytest.mark.xfail(strict=True, reason="an empty job id is taken for none")
+@simulated
+async def test_a_job_without_a_name_has_a_record_as_well(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("")
+        await at(1)
+    [shipment] = target.shipments
+    assert shipment.record is not None
+
+
+@simulated
+async def test_what_is_about_no_job_is_sent_without_a_record(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe(None)
+        await at(1)
+        assert target.shipments == [Shipment(events=(_stored(d.source().events[0]),))]
+
+
+def _stored(event: Event) -> Event:
+    """Return an event as it is before it was delivered."""
+    return msgspec.structs.replace(event, payload=msgspec.Raw(b"{}"))
+
+
+@simulated
+async def test_several_together_are_sent_in_their_order_without_a_record(tmp_path: Path) -> None:
+    target = Told(grouping=Grouping(over=2, limit=10))
+    async with desk(tmp_path, target) as d:
+        ids = await d.observe("j", "k", None, "j")
+        async with at_work(d):
+            await at(1)
+    [shipment] = target.shipments
+    assert [event.id for event in shipment.events] == ids
+    assert (shipment.record, shipment.in_doubt_since) == (None, None)
+
+
+@simulated
+async def test_where_earlier_attempts_found_the_channel_is_told_to_later_ones(tmp_path: Path) -> None:
+    new = Place(configured="#new", id="C2")
+    target = Told(Receipt(place=PLACE), BROKEN, Receipt(), Receipt(place=new))
+    async with desk(tmp_path, target) as d, at_work(d):
+        other = {"audit": Place(configured="#audit", id="C7")}
+        with_other = msgspec.structs.replace(d.source(), places=other)
+        await d.state.commit(sources={"s": lambda _: with_other})
+        for job_id in ("j", "k", None, "l"):
+            await d.observe(job_id)
+            await at(now() + 20)
+        assert d.source().places == other | {"ops": new}
+    assert [each.place for each in target.shipments] == [None, PLACE, PLACE, PLACE, new]
+
+
+@simulated
+async def test_a_card_is_stored_together_with_the_outcome(tmp_path: Path) -> None:
+    target = Told(Receipt(card=card("1.0")), BROKEN, Receipt(), Receipt(card=card("2.0")))
+    async with desk(tmp_path, target) as d, at_work(d):
+        for ts in ("1.0", "1.0", "2.0"):
+            await d.observe("j")
+            await at(now() + 20)
+            assert d.record().cards == {"ops": card(ts)}
+        assert {state for state, _ in d.states()} == {"delivered"}
+    given = [each.record.cards for each in target.shipments if each.record is not None]
+    assert given == [{}, *[{"ops": card("1.0")}] * 3]
+
+
+@simulated
+async def test_what_was_there_already_is_delivered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    target = Told(SILENT, Receipt(was_there=True, card=card(), place=PLACE))
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(20)
+        assert d.states() == [("delivered", 2)]
+        assert [each.outcome for each in d.record().deliveries[0].history] == ["unknown", "delivered"]
+        assert (d.record().cards, d.source().places) == ({"ops": card()}, {"ops": PLACE})
+        assert d.settled == [([("s", "j")], ["delivered"])]
+    assert target.attempts == [0.0, 5.0]
+    assert "ops: backfill.staging (evt_j_1) was there: an earlier attempt had arrived" in caplog.text
+
+
+@simulated
+async def test_a_message_that_is_to_wait_holds_no_other(tmp_path: Path) -> None:
+    target = Told(SendError("cannot look", not_before=timedelta(seconds=60), outcome_unknown=True))
+    async with desk(tmp_path, target) as d, at_work(d):
+        [first] = await d.observe("j")
+        await at(1)
+        [other] = await d.observe("k")
+        await at(100)
+        assert target.sent == [[first], [other], [first]]
+        assert target.attempts == [0.0, 1.0, 60.0]
+
+
+# ------------------------------------------------------------------------------ what may have arrived
+
+
+@pytest.mark.parametrize(
+    ("answers", "since"),
+    [
+        ([], [None]),
+        ([BROKEN, BROKEN], [None, None, None]),
+        ([SILENT, BROKEN], [None, 0.0, 0.0]),
+        ([BROKEN, SILENT], [None, None, 0.0]),
+    ],
+)
+@simulated
+async def test_an_attempt_is_told_since_when_another_one_may_have_arrived(
+    tmp_path: Path, answers: list[SendError], since: list[float | None]
+) -> None:
+    target = Told(*answers)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(100)
+    assert [_seconds(each.in_doubt_since) for each in target.shipments] == since
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else (time - NOW).total_seconds()
+
+
+@simulated
+async def test_what_fails_unforeseen_or_gets_no_answer_in_time_may_have_arrived(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d, at_work(d):
+        target.hangs = True
+        await d.observe("j")
+        await at(30 + 30 + 1)
+        target.hangs = False
+        await at(100)
+        assert d.states() == [("delivered", 2)]
+    assert [_seconds(each.in_doubt_since) for each in target.shipments] == [None, 0.0]
+
+
+_LATER = "an attempt that fails after the restart is taken for the first: what is older is not looked for"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param([], id="first", marks=pytest.mark.xfail(strict=True, reason=_LATER)),
+        pytest.param([BROKEN], id="failed"),
+        pytest.param([SILENT], id="unknown"),
+    ],
+)
+@simulated
+async def test_what_a_process_was_cut_off_from_may_have_arrived(
+    tmp_path: Path, answer: list[SendError]
+) -> None:
+    target = Told(*answer, grouping=Grouping(over=10, limit=10))
+    async with desk(tmp_path, target) as d:
+        await at(3)
+        [id_] = await d.observe("j")
+        async with at_work(d):
+            if answer:
+                await at(4)
+            target.hangs = True
+            await at(10)
+        target.hangs = False
+        target.shipments.clear()
+        target.answers = [BROKEN]
+        await at(20)
+        await d.restart()
+        async with at_work(d):
+            await at(100)
+        assert d.states() == [("delivered", len(answer) + 2)]
+    assert target.sent == [[id_], [id_]]
+    since = [_seconds(each.in_doubt_since) for each in target.shipments]
+    assert since == [3.0, 3.0], "whatever comes after"
+
+
+@simulated
+async def test_what_was_not_under_way_when_a_process_ended_is_in_no_doubt(tmp_path: Path) -> None:
+    target = Told(grouping=Grouping(over=10, limit=10))
+    async with desk(tmp_path, target) as d:
+        under_way, waiting = await d.observe("j", "k")
+        async with at_work(d):
+            target.hangs = True
+            await at(1)
+        target.hangs = False
+        await d.restart()
+        async with at_work(d):
+            await at(2)
+    assert target.sent == [[under_way], [under_way], [waiting]]
+    assert [_seconds(each.in_doubt_since) for each in target.shipments] == [None, 0.0, None]
+
+
+@simulated
+async def test_several_together_are_in_doubt_since_the_first_of_them_is(tmp_path: Path) -> None:
+    target = Told(grouping=Grouping(over=1, limit=10))
+    async with desk(tmp_path, target) as d:
+        ids = []
+        for job_id in ("j", "k", "l"):
+            ids += await d.observe(job_id)
+            await at(now() + 10)
+        async with at_work(d):
+            target.hangs = True
+            await at(now() + 1)
+        target.hangs = False
+        await d.restart()
+        async with at_work(d):
+            await at(now() + 1)
+    assert target.sent == [ids, ids]
+    assert [_seconds(each.in_doubt_since) for each in target.shipments] == [None, 0.0]
+
+
+@simulated
+async def test_without_a_grouping_only_what_is_recorded_leaves_doubt(tmp_path: Path) -> None:
+    """Such a target cannot look for what arrived; nothing is stored before its attempts."""
+    target = Told()
+    async with desk(tmp_path, target) as d:
+        await d.observe("j")
+        async with at_work(d):
+            target.hangs = True
+            await at(1)
+        target.hangs = False
+        await d.restart()
+        async with at_work(d):
+            await at(2)
+    assert [each.in_doubt_since for each in target.shipments] == [None, None]
+
+
+# -------------------------------------------------------------------------------- what is told of it
+
+
+@simulated
+async def test_what_was_delivered_is_told_when_it_is_stored(tmp_path: Path) -> None:
+    refused = SendError("answered 400", refused="message")
+    target = Told(Receipt(), BROKEN, Receipt(), refused, Receipt())
+    async with desk(tmp_path, target) as d, at_work(d):
+        for job_id in ("j", "k", "l", None):
+            await d.observe(job_id)
+            await at(now() + 20)
+        assert d.states("l") == [("dead", 1)]
+        assert d.settled == [
+            ([("s", "j")], ["delivered"]),
+            ([("s", "k")], ["delivered"]),
+            ([OWN], ["delivered"]),
+        ]
+
+
+@simulated
+async def test_of_several_together_each_is_told(tmp_path: Path) -> None:
+    target = Told(grouping=Grouping(over=1, limit=10))
+    async with desk(tmp_path, target) as d:
+        await d.observe("j", None, "k")
+        async with at_work(d):
+            await at(1)
+        assert d.settled == [([("s", "j"), OWN, ("s", "k")], ["delivered"] * 3)]
+
+
+@simulated
+async def test_it_is_told_before_the_next_event_of_the_job_goes(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d:
+        await d.observe("j", "j")
+        async with at_work(d):
+            await at(1)
+        assert [states for _, states in d.settled] == [["delivered", "pending"], ["delivered", "delivered"]]
+
+
+# ------------------------------------------------------------------------------ refused credentials
+
+
+@simulated
+async def test_while_credentials_are_refused_nothing_else_is_attempted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    target = Told()
+    async with desk(tmp_path, target) as d, at_work(d):
+        target.is_revoked = True
+        [first] = await d.observe("j")
+        for number in range(3):
+            await d.observe(f"k{number}")
+        await at(3600)
+        assert {tuple(ids) for ids in target.sent} == {(first,)}
+        attempts = len(target.attempts)
+        assert d.states() == [("pending", attempts)]
+        target.is_revoked = False
+        await at(3660)
+        assert d.states() == [("delivered", attempts + 1)]
+        assert [d.states(f"k{number}") for number in range(3)] == [[("delivered", 1)]] * 3
+    assert "failed repeatedly" not in caplog.text
+    assert "or as soon as it works again; nothing else is sent until then" in caplog.text
+
+
+@simulated
+async def test_it_looks_at_growing_distances_and_goes_on_as_soon_as_they_work(tmp_path: Path) -> None:
+    target = Told(*[BROKEN] * 8)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(5 * (2**8 - 1) - 1)
+        target.is_revoked = True
+        began = 5.0 * (2**8 - 1)
+        await at(began + 140)
+        assert target.attempts[-1] == began, "the next attempt is due in 1280 seconds"
+        assert [each - began for each in target.looks] == [5.0, 15.0, 35.0, 75.0, 135.0]
+        target.is_revoked = False
+        await at(began + 200)
+        assert target.attempts[-1] - began == 195.0
+        assert d.states() == [("delivered", 10)]
+
+
+@simulated
+async def test_at_the_latest_it_goes_on_when_the_delivery_is_due(tmp_path: Path) -> None:
+    """The credentials are good: what was refused is something else."""
+    target = Told(REVOKED, REVOKED, REVOKED)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await d.observe("k")
+        await at(100)
+        assert target.attempts == [0.0, 5.0, 15.0, 35.0, 35.0]
+        assert (d.states("j"), d.states("k")) == ([("delivered", 4)], [("delivered", 1)])
+
+
+@simulated
+async def test_what_is_refused_for_too_long_is_given_up_without_another_look(tmp_path: Path) -> None:
+    policy = msgspec.structs.replace(SLOW, give_up_after=timedelta(seconds=10))
+    target = Told()
+    async with desk(tmp_path, target, retry=policy) as d, at_work(d):
+        target.is_revoked = True
+        await d.observe("j")
+        await at(100)
+        assert d.states() == [("dead", 3)]
+        looks = len(target.looks)
+        await at(1000)
+        assert len(target.looks) == looks
+
+
+@simulated
+async def test_stopping_does_not_wait_for_credentials(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d, at_work(d) as task:
+        target.is_revoked = True
+        await d.observe("j")
+        await at(500)
+        assert not task.done()
+        d.dispatcher.stop()
+        await task
+        assert now() == 500.0
+        assert {state for state, _ in d.states()} == {"pending"}
+
+
+@simulated
+async def test_a_replay_has_it_look_at_once(tmp_path: Path) -> None:
+    target = Told(SendError("answered 400", refused="message"))
+    async with desk(tmp_path, target) as d, at_work(d):
+        [dead] = await d.observe("k")
+        await at(1)
+        target.is_revoked = True
+        [refused] = await d.observe("j")
+        await at(500)
+        target.looks.clear()
+        await at(501)
+        attempts = len(target.sent)
+        target.is_revoked = False
+        await d.replays("k")
+        await at(502)
+        assert target.looks == [501.0]
+        assert sorted(target.sent[attempts:]) == [[refused], [dead]]
+        assert (d.states("k"), d.states("j")[0][0]) == ([("delivered", 1)], "delivered")
+
+
+@simulated
+async def test_a_replay_while_they_are_still_refused_is_not_attempted(tmp_path: Path) -> None:
+    target = Told(SendError("answered 400", refused="message"))
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("k")
+        await at(1)
+        target.is_revoked = True
+        await d.observe("j")
+        await at(500)
+        attempts, looks = len(target.sent), len(target.looks)
+        await d.replays("k")
+        await at(501)
+        assert (len(target.sent), len(target.looks)) == (attempts, looks + 1)
+        assert d.states("k") == [("pending", 0)]
+
+
+@simulated
+async def test_once_does_not_wait_for_credentials(tmp_path: Path) -> None:
+    target = Told(REVOKED, REVOKED)
+    async with desk(tmp_path, target, once=True) as d:
+        await d.observe("j", "k")
+        await d.dispatcher.run()
+        assert (now(), target.looks, d.dispatcher.failures) == (0.0, [], 2)
+        assert (d.states("j"), d.states("k")) == ([("pending", 1)], [("pending", 1)])
+
+
+@simulated
+async def test_refused_credentials_count_as_failures_but_not_as_a_target_that_is_broken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Told(*[REVOKED] * 5)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(1000)
+        assert d.dispatcher.failures == 5
+        assert d.states() == [("delivered", 6)]
+    assert "failed repeatedly" not in caplog.text

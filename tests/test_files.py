@@ -67,7 +67,7 @@ def test_the_example_posts_to_a_slack_channel_with_two_variables_set() -> None:
     config = read(example())
     assert config.warnings == []
     assert {name: target.shown for name, target in config.settings.targets.items()} == {
-        "data-team": "Slack, #data-backfills by a bot token"
+        "data-team": "Slack, #data-backfills by a bot token, a card a job"
     }
 
 

@@ -4,16 +4,16 @@ import asyncio
 import random
 import re
 import signal
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from notifier.demo.slack import Post
+from notifier.targets.slack.look import look_of
 from tests.daemon import Daemon
 from tests.servers import ScriptedServer
-from tests.slack import TOKEN, CheckedSlack
+from tests.slack import TOKEN, CheckedSlack, known_by
 from tests.world import World, event_ids, faults
 
 CONFIG = """
@@ -61,6 +61,8 @@ async def test_kills_at_random_instants_under_load_break_no_chain(
         return web.Response(status=lots.choices([204, 500, 429], [90, 6, 4])[0])
 
     receiver.answer = unreliable
+    slack.scopes = {"chat:write", "channels:history", "channels:read"}
+    slack.losing = lambda _method, _arguments: lots.random() < 0.1
     config = tmp_path / "notifier.toml"
     config.write_text(
         CONFIG.format(
@@ -86,20 +88,36 @@ async def test_kills_at_random_instants_under_load_break_no_chain(
                 await receiver.arrived(len(receiver.requests) + 1)
             while told(slack.posts) < len(event_ids(receiver)):
                 await daemon.said_more()
+            await slack.until(lambda: not untrue(world, slack), within=120)
         assert await daemon.ends(signal.SIGTERM) == 0
 
     assert len(event_ids(receiver)) > 10 * rounds, "too little happened to prove anything"
     assert not faults(world, receiver)
     assert told(slack.posts) == len(event_ids(receiver))
+    assert len(slack.cards) == len({job_of(card) for card in slack.cards}), "a job has two cards"
+
+
+def untrue(world: World, slack: CheckedSlack) -> list[str]:
+    """Return the jobs whose cards do not show their status."""
+    return [
+        job_of(card)
+        for card in slack.cards
+        if not card.shown["text"].startswith(look_of(f"backfill.{world.statuses[job_of(card)]}").emoji)
+    ]
 
 
 def told(posts: list[Post]) -> int:
-    """Return of how many events a channel was told; what it was told twice must be the same."""
-    texts: defaultdict[str, set[str]] = defaultdict(set)
+    """Return of how many events a channel was told, each once: what was lost or cut off is found again."""
+    texts: dict[str, str] = {}
     for post in posts:
-        texts[post.message["metadata"]["event_payload"]["event_id"]].add(post.message["text"])
-    assert all(len(each) == 1 for each in texts.values()), "a repeat says something else"
-    digests = [text for id_, each in texts.items() for text in each if id_.startswith("bat_")]
+        assert texts.setdefault(known_by(post), post.message["text"]) is post.message["text"], "told twice"
+    digests = [text for id_, text in texts.items() if id_.startswith("bat_")]
     counts = [re.match(r"\S+ ([\d,]+) events of allium: ", text) for text in digests]
     assert digests, "no digest was sent"
     return len(texts) - len(digests) + sum(int(c[1].replace(",", "")) for c in counts if c is not None)
+
+
+def job_of(card: Post) -> str:
+    """Return the id of the job that a card shows."""
+    foot = card.message["attachments"][-1]["blocks"][-1]["elements"][0]["text"]
+    return str(foot.split(" · ")[1])

@@ -17,6 +17,7 @@ from notifier.lanes import Batch, Lane, Waiting
 from notifier.model import RecordKey
 from notifier.probe import Probe
 from notifier.sending import Grouping
+from notifier.spacing import Spacing
 
 
 def _waiting(job: str, number: int = 1, due: float = 0.0) -> Waiting:
@@ -163,7 +164,7 @@ def test_a_lane_is_idle_when_nothing_is_due_and_nothing_under_way() -> None:
 
 
 def test_attempts_start_an_interval_apart() -> None:
-    lane = Lane(10, interval_seconds=1.0)
+    lane = Lane(10, spacing=Spacing(1.0))
     for job in ("a", "b", "c"):
         lane.add(_waiting(job))
     assert _taken(lane, 5.0) == [["a1"]]
@@ -467,7 +468,7 @@ class _Watched:
     """A lane, all that can be known of it from outside, and a clock: it checks what the lane promises."""
 
     def __init__(self, concurrency: int, *, interval: float, grouping: Grouping | None, probe: Probe) -> None:
-        self.lane = Lane(concurrency, interval_seconds=interval, grouping=grouping, probe=probe)
+        self.lane = Lane(concurrency, spacing=Spacing(interval), grouping=grouping, probe=probe)
         self.now = 0.0
         self.concurrency, self.interval, self.grouping, self.probe = concurrency, interval, grouping, probe
         self.lines: dict[_Line, list[Waiting]] = {}

@@ -23,7 +23,7 @@ from notifier.pace import Pace
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
 from notifier.route import RouteSettings, route
-from notifier.sending import Grouping, SendError
+from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.settings import Settings
 from notifier.settlement import Settlement
 from notifier.source import AlliumSource
@@ -31,6 +31,7 @@ from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.watcher import Watcher
 from tests.servers import ScriptedServer, job
+from tests.targets import FakeTarget
 
 NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -549,20 +550,19 @@ async def test_a_state_that_fails_ends_it_with_an_error(path: Path) -> None:
 # ---------------------------------------------------------------------------- with the other parts
 
 
-class Refusing:
+class Refusing(FakeTarget):
     """A target that refuses everything for good."""
 
     concurrency = 3
-    interval = timedelta(0)
-    timeout = timedelta(seconds=15)
+    longest = timedelta(seconds=30)
     grouping: Grouping | None = None
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.types: list[str] = []
 
-    async def send(self, events: Sequence[Event]) -> None:
-        self.types.extend(event.type for event in events)
+    async def send(self, shipment: Shipment) -> Receipt:
+        self.types.extend(event.type for event in shipment.events)
         raise SendError("answered 400: no", refused="message", status=400)
 
 

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from notifier.model import (
     Attempt,
+    Card,
     Delivery,
     DeliveryState,
     Event,
     JobRecord,
+    Place,
     Snapshot,
     SourceRecord,
 )
@@ -90,6 +92,44 @@ def test_a_change_without_an_event_keeps_what_waits() -> None:
     before = _record(["ops"])
     after = absorb(before, snapshot=_snapshot("paused"), seq=1, events=[], targets={})
     assert after == msgspec.structs.replace(before, snapshot=_snapshot("paused"))
+
+
+def _card(ts: str) -> Card:
+    return Card(configured="#data", channel="C1", ts=ts, event_id="evt_1", shown="…", edited_at=_NOW)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: absorb(record, snapshot=_snapshot("paused"), seq=1, events=[], targets={}),
+        lambda record: absorb(
+            record, snapshot=_snapshot("failed"), seq=2, events=[_event(2)], targets={"evt_2": ("ops",)}
+        ),
+        lambda record: settle(record, [_ended(record.deliveries[0], "delivered")]),
+        lambda record: abandon(record, targets=[], reason="no such target", now=_NOW),
+        lambda record: replay(settle(record, [_given_up(record.deliveries[0])]), [record.deliveries[0].id]),
+    ],
+    ids=["absorb", "absorb an event", "settle", "abandon", "replay"],
+)
+def test_whatever_happens_to_a_record_it_keeps_its_cards(change: Callable[[JobRecord], JobRecord]) -> None:
+    cards = {"ops": _card("1"), "audit": _card("2")}
+    before = msgspec.structs.replace(_record(["ops", "audit"]), cards=cards)
+    after = change(before)
+    assert after != before
+    assert after.cards == cards
+
+
+def test_a_new_record_has_no_card() -> None:
+    assert _record(["ops"]).cards == {}
+
+
+def test_a_source_keeps_what_is_known_of_channels() -> None:
+    places = {"ops": Place(configured="#data", id="C1")}
+    record = msgspec.structs.replace(_source(), places=places)
+    record = with_events(record, events=[_event(1)], targets={"evt_1": ("ops",)})
+    record = settle(record, [_given_up(record.deliveries[0])])
+    record = replay(record, [record.deliveries[0].id])
+    assert abandon(record, targets=[], reason="no such target", now=_NOW).places == places
 
 
 def test_later_deliveries_stand_behind_earlier_ones() -> None:

@@ -16,10 +16,11 @@ from notifier.model import Delivery, Event, JobRecord, OpenBatch, RecordKey, Sna
 from notifier.outbox import LOST_SOURCE, LOST_TARGET, absorb, batch_id, delivery_id, settle, with_events
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
-from notifier.sending import Grouping, SendError
+from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from tests.records import NOW
+from tests.targets import FakeTarget
 
 GROUPING = Grouping(over=2, limit=5)
 FAILED = SendError("answered 503", status=503)
@@ -31,12 +32,11 @@ POLICY = RetryPolicy(
 )
 
 
-class Hand:
+class Hand(FakeTarget):
     """A target whose attempts wait for the test to end them, each known by its events."""
 
     concurrency = 3
-    interval = timedelta(0)
-    timeout = timedelta(seconds=15)
+    longest = timedelta(seconds=30)
 
     def __init__(self, name: str = "ops", grouping: Grouping | None = None) -> None:
         self.name = name
@@ -46,14 +46,15 @@ class Hand:
         self.under_way: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Condition()
 
-    async def send(self, events: Sequence[Event]) -> None:
-        known_by = " ".join(event.id.removeprefix("evt_") for event in events)
+    async def send(self, shipment: Shipment) -> Receipt:
+        known_by = " ".join(event.id.removeprefix("evt_") for event in shipment.events)
         self.sent.append(known_by)
-        self.ids.append(batch_id([event.id for event in events]))
+        self.ids.append(batch_id([event.id for event in shipment.events]))
         self.under_way[known_by] = asyncio.get_running_loop().create_future()
         async with self._changed:
             self._changed.notify_all()
         await self.under_way[known_by]
+        return Receipt()
 
     async def attempts(self, *known_by: str) -> None:
         """Wait until exactly these are under way."""

@@ -28,11 +28,12 @@ from notifier.outbox import absorb, delivery_id, settle, with_events
 from notifier.pipeline import Pipeline
 from notifier.replays import Order, RefusedOrderError, Replays
 from notifier.retry import RetryPolicy
-from notifier.sending import Grouping, SendError
+from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.upkeep import Upkeep
 from tests.records import NOW
+from tests.targets import FakeTarget
 
 REFUSED = SendError("answered 400: no", refused="message", status=400, answer="no")
 POLICY = RetryPolicy(
@@ -346,13 +347,12 @@ def _missing(record: JobRecord | None) -> JobRecord:
 # -------------------------------------------------------------------------------------------- order
 
 
-class Hand:
+class Hand(FakeTarget):
     """A target whose attempts wait for the test to end them."""
 
     name = "ops"
     concurrency = 3
-    interval = timedelta(0)
-    timeout = timedelta(seconds=15)
+    longest = timedelta(seconds=30)
     grouping: Grouping | None = None
 
     def __init__(self) -> None:
@@ -361,8 +361,8 @@ class Hand:
         self.under_way: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Condition()
 
-    async def send(self, events: Sequence[Event]) -> None:
-        (event,) = events
+    async def send(self, shipment: Shipment) -> Receipt:
+        (event,) = shipment.events
         assert not isinstance(event.payload, msgspec.UnsetType)
         self.sent.append(event.id)
         self.payloads.append(bytes(event.payload))
@@ -370,6 +370,7 @@ class Hand:
         async with self._changed:
             self._changed.notify_all()
         await self.under_way[event.id]
+        return Receipt()
 
     async def attempts(self, *names: str) -> None:
         """Wait until exactly these are under way."""

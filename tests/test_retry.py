@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Literal
 
 import msgspec
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model import Attempt, AttemptOutcome, Delivery
-from notifier.retry import KEPT_ATTEMPTS, Outcome, RetryPolicy, backoff, judge
+from notifier.retry import KEPT_ATTEMPTS, Outcome, RetryPolicy, backoff, in_doubt_since, judge
 from notifier.sending import SendError
 
 _NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
@@ -181,6 +182,129 @@ def test_retry_after_is_honoured_when_it_is_the_longer_wait(
 
 
 @pytest.mark.parametrize(
+    ("retry_after", "not_before", "wait"),
+    [
+        (None, timedelta(0), 5 * _SECOND),
+        (None, 4 * _SECOND, 5 * _SECOND),
+        (None, 60 * _SECOND, 60 * _SECOND),
+        (30 * _SECOND, 60 * _SECOND, 60 * _SECOND),
+        (60 * _SECOND, 30 * _SECOND, 60 * _SECOND),
+    ],
+)
+def test_a_message_that_is_to_wait_waits_without_holding_others(
+    retry_after: timedelta | None, not_before: timedelta, wait: timedelta
+) -> None:
+    error = SendError("cannot look", retry_after=retry_after, not_before=not_before)
+    outcome, tried = _judged(_delivery(held=_SECOND), error)
+    assert (outcome, tried.next_attempt_at) == ("retry", _NOW + wait)
+    assert tried.held_until == (None if retry_after is None else _NOW + retry_after)
+    assert tried.held == _SECOND + (retry_after or timedelta(0))
+
+
+def test_that_a_message_is_to_wait_counts_as_trying() -> None:
+    """Nobody asked to be left alone: others went on meanwhile."""
+    _, tried = _judged(_delivery(), SendError("cannot look", not_before=timedelta(days=2)), took=timedelta(0))
+    assert _judged(tried, SendError("HTTP 500"), now=_NOW + timedelta(days=3))[0] == "dead"
+
+
+@pytest.mark.parametrize("refused", ["message", "endpoint"])
+def test_what_is_given_up_waits_for_nothing(refused: Literal["message", "endpoint"]) -> None:
+    error = SendError("no", refused=refused, not_before=60 * _SECOND)
+    _, tried = _judged(_delivery(), error)
+    assert (tried.state, tried.next_attempt_at) == ("dead", None)
+
+
+# ----------------------------------------------------------------------- whether one may have arrived
+
+
+def _attempted(*outcomes: AttemptOutcome, **changes: object) -> Delivery:
+    """Return a delivery whose attempts, one a minute, ended like this."""
+    history = tuple(
+        Attempt(at=_NOW + timedelta(minutes=number), outcome=outcome, duration_ms=1)
+        for number, outcome in enumerate(outcomes, 1)
+    )
+    first = history[0].at if history else None
+    fields: dict[str, object] = {"attempts": len(history), "history": history, "first_attempt_at": first}
+    return _delivery(**(fields | changes))
+
+
+_FIRST = _NOW + timedelta(minutes=1)
+_NINETEEN_FAILURES: tuple[AttemptOutcome, ...] = ("failed",) * 19
+
+
+@pytest.mark.parametrize(
+    ("delivery", "since"),
+    [
+        (_attempted(), None),
+        (_attempted("failed"), None),
+        (_attempted("failed", "refused", "failed"), None),
+        (_attempted("unknown"), _FIRST),
+        (_attempted("unknown", "failed", "failed"), _FIRST),
+        (_attempted("failed", "failed", "unknown"), _FIRST),
+        (_attempted("unknown", *_NINETEEN_FAILURES), _FIRST),
+    ],
+)
+def test_an_attempt_of_unknown_outcome_leaves_doubt_from_the_first_one_on(
+    delivery: Delivery, since: datetime | None
+) -> None:
+    assert in_doubt_since(delivery, cut_off=False) == since
+
+
+@pytest.mark.parametrize("delivery", [_attempted(), _attempted("failed"), _attempted("unknown")])
+def test_an_attempt_that_a_crash_may_have_cut_off_leaves_doubt_even_when_it_was_the_first(
+    delivery: Delivery,
+) -> None:
+    since = in_doubt_since(delivery, cut_off=True)
+    assert since is not None
+    assert delivery.created_at <= since <= (delivery.first_attempt_at or delivery.created_at)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the first attempt that is known may come after the one that was cut off"
+)
+def test_what_was_cut_off_is_older_than_the_attempts_after_the_crash() -> None:
+    _, failed = _judged(_delivery(), SendError("HTTP 500"), now=_NOW + timedelta(hours=2))
+    assert in_doubt_since(failed, cut_off=True) == _NOW
+
+
+def test_attempts_before_a_replay_leave_no_doubt() -> None:
+    """Somebody has looked, and wants it sent again."""
+    before = _attempted("unknown", "unknown", "refused")
+    replayed = msgspec.structs.replace(before, attempts=0, first_attempt_at=None, replay=True)
+    assert in_doubt_since(replayed, cut_off=False) is None
+    later = _NOW + timedelta(hours=1)
+    _, failed = _judged(replayed, SendError("HTTP 500"), now=later)
+    assert in_doubt_since(failed, cut_off=False) is None
+    _, silent = _judged(failed, SendError("no answer", outcome_unknown=True), now=later)
+    assert in_doubt_since(silent, cut_off=False) == later - _TOOK
+
+
+@pytest.mark.xfail(strict=True, reason="only the last twenty attempts are looked at")
+def test_doubt_remains_when_the_attempt_that_left_it_is_no_longer_remembered() -> None:
+    _, delivery = _judged(_delivery(), SendError("no answer", outcome_unknown=True))
+    first = delivery.first_attempt_at
+    for _ in range(KEPT_ATTEMPTS):
+        _, delivery = _judged(delivery, SendError("HTTP 403"))
+    assert in_doubt_since(delivery, cut_off=False) == first
+
+
+@given(
+    st.lists(st.sampled_from(["failed", "unknown", "refused"]), max_size=KEPT_ATTEMPTS), st.integers(0, 20)
+)
+def test_only_an_attempt_since_it_was_made_or_replayed_leaves_doubt(
+    outcomes: list[AttemptOutcome], attempts: int
+) -> None:
+    attempts = min(attempts, len(outcomes))
+    delivery = _attempted(*outcomes, attempts=attempts)
+    since_made = outcomes[len(outcomes) - attempts :]
+    assert (in_doubt_since(delivery, cut_off=False) is not None) == ("unknown" in since_made)
+    assert in_doubt_since(delivery, cut_off=True) is not None
+
+
+# ------------------------------------------------------------------------------------------ waits
+
+
+@pytest.mark.parametrize(
     ("attempts", "chance", "seconds"),
     [
         (1, 0.5, 5),
@@ -228,21 +352,29 @@ def test_the_nominal_wait_doubles_from_the_first_to_the_longest_and_stays_there(
     assert all(later == min(2 * earlier, longest) for earlier, later in pairwise(waits))
 
 
-@given(_WAITS, _WAITS, st.none() | st.timedeltas(timedelta(0), timedelta(days=365)), _ATTEMPTS, _CHANCES)
+_ASKED = st.none() | st.timedeltas(timedelta(0), timedelta(days=365))
+
+
+@given(_WAITS, _WAITS, st.tuples(_ASKED, _ASKED), _ATTEMPTS, _CHANCES)
 def test_the_next_attempt_comes_after_the_wait_and_never_before_what_was_asked_for(
-    first: timedelta, longest: timedelta, retry_after: timedelta | None, attempts: int, chance: float
+    first: timedelta,
+    longest: timedelta,
+    asked: tuple[timedelta | None, timedelta | None],
+    attempts: int,
+    chance: float,
 ) -> None:
     policy = RetryPolicy(first_retry=first, max_retry=longest, give_up_after=_POLICY.give_up_after)
+    retry_after, not_before = asked
     _, tried = judge(
         _delivery(attempts=attempts - 1),
-        SendError("HTTP 503", retry_after=retry_after),
+        SendError("HTTP 503", retry_after=retry_after, not_before=not_before),
         policy=policy,
         now=_NOW,
         took=_TOOK,
         chance=chance,
     )
-    asked = retry_after or timedelta(0)
-    assert tried.next_attempt_at == _NOW + max(backoff(attempts, policy, chance), asked)
+    waits = (backoff(attempts, policy, chance), *filter(None, asked))
+    assert tried.next_attempt_at == _NOW + max(waits)
     assert tried.held_until == (None if retry_after is None else _NOW + retry_after)
 
 

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from notifier.model import Delivery, Event, utc_now
-from notifier.sending import SendError
+from notifier.sending import SendError, Shipment
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 from notifier.targets.webhook import Webhook, WebhookSettings
@@ -605,7 +605,7 @@ async def refusal(url: str, **settings: Any) -> SendError:
     )
     async with aiohttp.ClientSession() as session:
         with pytest.raises(SendError) as caught:
-            await Webhook("ops", parsed, session=session, tls=True).send([event])
+            await Webhook("ops", parsed, session=session, tls=True).send(Shipment(events=(event,)))
     return caught.value
 
 

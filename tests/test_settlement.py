@@ -10,17 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model import (
+    Card,
     Deaths,
     Delivery,
     DeliveryState,
     Event,
     JobRecord,
     OpenBatch,
+    Place,
     RecordKey,
     Snapshot,
     SourceRecord,
 )
 from notifier.outbox import absorb, delivery_id, with_events
+from notifier.sending import Receipt
 from notifier.settlement import Settlement, open_batch
 
 _NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
@@ -248,6 +251,83 @@ def test_each_delivery_becomes_what_it_became_whatever_goes_together(
     assert source.batches == (() if ended else (batch,))
     dead = sum(state == "dead" for _, state in members)
     assert source.deaths.get("ops", Deaths()).count == dead
+
+
+# ------------------------------------------------------------------------------- what is remembered
+
+
+def _card(ts: str, **fields: Any) -> Card:
+    return Card(configured="#data", channel="C1", ts=ts, event_id="evt_1", edited_at=_NOW, **fields)
+
+
+_PLACE = Place(configured="#data", id="C1")
+
+
+@pytest.mark.parametrize("cards", [{}, {"ops": _card("1", seq=1, shown="before")}])
+def test_a_card_is_remembered_with_the_outcome(cards: dict[str, Card]) -> None:
+    others = {"audit": _card("7"), "data": _card("8")}
+    before = msgspec.structs.replace(_job("1", "2"), cards=others | cards)
+    card = _card("2", seq=1, shown="now")
+    [update] = Settlement(deliveries=(_became(_J, "1"),), receipt=Receipt(card=card)).job_updates().values()
+    settled = update(before)
+    assert settled is not None
+    assert settled.cards == others | {"ops": card}
+    assert _states(settled) == [("1", "delivered", 1), ("2", "pending", 0)]
+    assert before.cards == others | cards, "the record of before is not changed"
+
+
+@pytest.mark.parametrize("state", ["delivered", "pending", "dead"])
+def test_without_news_of_it_a_card_stays_as_it_is(state: DeliveryState) -> None:
+    """It is the newest record's: it may have been edited meanwhile."""
+    cards = {"ops": _card("1", seq=4, shown="now"), "audit": _card("7")}
+    before = msgspec.structs.replace(_job("1"), cards=cards)
+    settled = Settlement(deliveries=(_became(_J, "1", state),)).job_updates()[_J](before)
+    assert settled is not None
+    assert settled.cards == cards
+
+
+def test_where_a_channel_was_found_is_remembered_in_the_source_s_record() -> None:
+    elsewhere = Place(configured="#audit", id="C7")
+    settlement = Settlement(deliveries=(_became(_J, "1"),), receipt=Receipt(place=_PLACE))
+    for places in ({}, {"ops": Place(configured="#old", id="C0")}):
+        before = _source("2", places={"audit": elsewhere} | places, organization_id="org")
+        record = settlement.source_updates()["s"](before)
+        assert record == msgspec.structs.replace(before, places={"audit": elsewhere, "ops": _PLACE})
+        assert before.places == {"audit": elsewhere} | places, "the record of before is not changed"
+
+
+def test_a_place_is_remembered_together_with_all_else() -> None:
+    ended = _batch(("j", "1"), (None, "2"))
+    settlement = Settlement(
+        deliveries=(_became(_J, "1"), _became(_OWN, "2", type_="source.down")),
+        ended=ended,
+        receipt=Receipt(place=_PLACE),
+    )
+    record = settlement.source_updates()["s"](_source("2", batches=(ended,)))
+    assert (record.batches, record.places) == ((), {"ops": _PLACE})
+    assert _states(record) == [("2", "delivered", 1)]
+
+
+def test_without_news_of_it_a_place_stays_as_it_is() -> None:
+    settlement = Settlement(deliveries=(_became(_OWN, "1", type_="source.down"),))
+    record = settlement.source_updates()["s"](_source("1", places={"ops": _PLACE}))
+    assert record.places == {"ops": _PLACE}
+
+
+def test_a_card_is_no_change_of_the_source_s_record_and_a_place_none_of_a_job_s() -> None:
+    card = Settlement(deliveries=(_became(_J, "1"),), receipt=Receipt(card=_card("1")))
+    assert card.source_updates() == {}
+    place = Settlement(deliveries=(_became(_J, "1"),), receipt=Receipt(place=_PLACE))
+    settled = place.job_updates()[_J](_job("1"))
+    assert settled is not None
+    assert settled.cards == {}
+
+
+def test_that_it_was_there_already_is_delivered_like_any_other() -> None:
+    for receipt in (Receipt(), Receipt(was_there=True)):
+        settlement = Settlement(deliveries=(_became(_J, "1"),), receipt=receipt)
+        assert _states(settlement.job_updates()[_J](_job("1"))) == [("1", "delivered", 1)]
+        assert settlement.source_updates() == {}
 
 
 # ------------------------------------------------------------------------------------- what cannot be

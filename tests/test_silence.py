@@ -115,10 +115,10 @@ def test_what_nobody_would_hear_of_is_told(routes: list[dict[str, Any]], lines: 
         (["*", "backfill.*", "*.failed", "backfill.paused"], []),
         (["source.*"], [f'"source.*" {TO_COME}: source.down, source.up']),
         (
-            ["backfill.failed", "Backfill.Stalled", "*.dead", "*.up"],
+            ["backfill.failed", "Backfill.Stalled", "*.dead", "*.up", "source.*"],
             [
                 f'"Backfill.Stalled" {TO_COME}: backfill.stalled',
-                f'"*.up" {TO_COME}: source.up, target.up',
+                f'"source.*" {TO_COME}: source.down, source.up',
             ],
         ),
     ],

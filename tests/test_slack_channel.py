@@ -16,8 +16,10 @@ from notifier import __version__
 from notifier.model import Event, utc_now
 from notifier.outbox import batch_id
 from notifier.sample import sample_event
-from notifier.sending import Grouping, SendError
+from notifier.sending import Grouping, SendError, Shipment
 from notifier.targets.slack.channel import SlackChannel
+from notifier.targets.slack.hook import SlackHook
+from notifier.targets.slack.limits import Limits
 from notifier.targets.slack.settings import SlackSettings
 from notifier.transport import tls_context
 from tests.servers import ScriptedServer, job, served
@@ -28,7 +30,7 @@ EVENT_ID = "evt_0123456789abcdef0123456789abcdef"
 MENTION = "<!subteam^S0123>"
 SECRETS = ("token-that-is-secret", "path-that-is-secret")
 
-Build = Callable[..., SlackChannel]
+Build = Callable[..., SlackChannel | SlackHook]
 
 
 @pytest.fixture
@@ -53,25 +55,26 @@ def channel(
     job_link: str = "",
     now: Callable[[], datetime] = utc_now,
     **settings: Any,
-) -> SlackChannel:
+) -> SlackChannel | SlackHook:
     parsed = SlackSettings.model_validate({"type": "slack"} | settings)
-    return SlackChannel(
-        "data-team",
-        parsed,
-        session=session,
-        tls=tls_context(parsed.ca_file),
-        job_links={"allium": job_link},
-        digest_over=10,
-        now=now,
-    )
+    terms: dict[str, Any] = {
+        "session": session,
+        "tls": tls_context(parsed.ca_file),
+        "job_links": {"allium": job_link},
+        "digest_over": 10,
+        "now": now,
+    }
+    if parsed.token is None:
+        return SlackHook("data-team", parsed, **terms)
+    return SlackChannel("data-team", parsed, limits=Limits(), **terms)
 
 
 @pytest.fixture
 def bot(session: aiohttp.ClientSession) -> Build:
     """Make a target with a bot token; `url` is the server's."""
 
-    def build(url: str, **settings: Any) -> SlackChannel:
-        given = {"token": TOKEN, "channel": "#data-backfills", "api_url": f"{url}/api/"}
+    def build(url: str, **settings: Any) -> SlackChannel | SlackHook:
+        given = {"token": TOKEN, "channel": "#data-backfills", "api_url": f"{url}/api/", "style": "message"}
         return channel(session, **(given | settings))
 
     return build
@@ -81,7 +84,7 @@ def bot(session: aiohttp.ClientSession) -> Build:
 def hook(session: aiohttp.ClientSession) -> Build:
     """Make a target with an incoming webhook; `url` is the server's."""
 
-    def build(url: str, **settings: Any) -> SlackChannel:
+    def build(url: str, **settings: Any) -> SlackChannel | SlackHook:
         return channel(session, **({"webhook_url": f"{url}/services/{HOOK}"} | settings))
 
     return build
@@ -97,9 +100,11 @@ def event(type_: str = "backfill.completed") -> Event:
     return sample_event(type_, source="allium", event_id=EVENT_ID, now=NOW)
 
 
-async def failed(target: SlackChannel, attempt: Callable[[], Awaitable[Any]] | None = None) -> SendError:
+async def failed(
+    target: SlackChannel | SlackHook, attempt: Callable[[], Awaitable[Any]] | None = None
+) -> SendError:
     with pytest.raises(SendError) as caught:
-        await (attempt() if attempt else target.send([event()]))
+        await (attempt() if attempt else target.send(Shipment(events=(event(),))))
     assert str(caught.value) == caught.value.reason
     shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.answer)
     assert not any(secret in shown for secret in SECRETS), shown
@@ -126,7 +131,7 @@ def flags(error: SendError) -> tuple[bool, bool]:
 async def test_an_event_is_posted_once_with_all_that_a_message_needs(
     slack: CheckedSlack, bot: Build, where: str
 ) -> None:
-    await bot(slack.url, channel=where).send([event()])
+    await bot(slack.url, channel=where).send(Shipment(events=(event(),)))
     [(method, arguments)] = slack.calls
     assert method == "chat.postMessage"
     assert arguments.keys() == {
@@ -144,7 +149,7 @@ async def test_an_event_is_posted_once_with_all_that_a_message_needs(
 
 async def test_the_request_is_as_slack_wants_it(receiver: ScriptedServer, bot: Build) -> None:
     receiver.answer = {"ok": True}
-    await bot(receiver.url).send([event()])
+    await bot(receiver.url).send(Shipment(events=(event(),)))
     [(request, _)] = receiver.requests
     assert (request.method, request.path_qs) == ("POST", "/api/chat.postMessage")
     assert request.headers.getall("Authorization") == [f"Bearer {TOKEN}"]
@@ -155,8 +160,8 @@ async def test_the_request_is_as_slack_wants_it(receiver: ScriptedServer, bot: B
 async def test_a_webhook_gets_the_same_message_without_what_only_the_api_knows(
     slack: CheckedSlack, bot: Build, hook: Build
 ) -> None:
-    await hook(slack.url).send([event("backfill.failed")])
-    await bot(slack.url).send([event("backfill.failed")])
+    await hook(slack.url).send(Shipment(events=(event("backfill.failed"),)))
+    await bot(slack.url).send(Shipment(events=(event("backfill.failed"),)))
     [(path, by_hook), (_, by_bot)] = slack.calls
     assert path == HOOK
     assert by_hook == {k: v for k, v in by_bot.items() if k not in ("channel", "metadata")}
@@ -171,13 +176,15 @@ async def test_an_event_mentions_whom_the_config_says(
     slack: CheckedSlack, either: Build, type_: str, pings: list[str]
 ) -> None:
     mentions = {"backfill.fail*": MENTION, "source.down": "<!here>"}
-    await either(slack.url, mentions=mentions).send([event(type_)])
+    await either(slack.url, mentions=mentions).send(Shipment(events=(event(type_),)))
     assert [post.pings for post in slack.posts] == [pings]
 
 
 @pytest.mark.parametrize("type_", ["backfill.completed", "source.down"])
 async def test_the_name_of_a_job_leads_to_it(slack: CheckedSlack, either: Build, type_: str) -> None:
-    await either(slack.url, job_link="https://app.allium.so/beam/{job_id}").send([event(type_)])
+    await either(slack.url, job_link="https://app.allium.so/beam/{job_id}").send(
+        Shipment(events=(event(type_),))
+    )
     [post] = slack.posts
     url = "https://app.allium.so/beam/f47ac10b-58cc-4372-a567-0e02b2c3d479"
     assert (f"*<{url}|" in post.message["blocks"][0]["text"]["text"]) == (type_ == "backfill.completed")
@@ -185,7 +192,7 @@ async def test_the_name_of_a_job_leads_to_it(slack: CheckedSlack, either: Build,
 
 async def test_what_a_hostile_job_says_pings_nobody(slack: CheckedSlack, either: Build) -> None:
     fields = {"job_name": "<!channel> <@U123>\n*x*\u202e", "error_message": "```<!here>``` " * 500}
-    await either(slack.url).send([job_event(listed(**(job("j1", "failed") | fields)))])
+    await either(slack.url).send(Shipment(events=(job_event(listed(**(job("j1", "failed") | fields))),)))
     assert [post.pings for post in slack.posts] == [[]]
 
 
@@ -194,18 +201,23 @@ async def test_an_answer_that_repeats_a_long_message_is_read_to_its_end(
 ) -> None:
     # Slack's does, with twelve characters for an emoji: a message can come back as 70 kB.
     slack.script = [web.json_response({"message": {"text": "😀" * 20_000}, "ok": True})]
-    await bot(slack.url).send([event()])
+    await bot(slack.url).send(Shipment(events=(event(),)))
 
 
 async def test_one_message_at_a_time_starts_a_second_apart(slack: CheckedSlack, bot: Build) -> None:
     target = bot(slack.url)
-    assert (target.name, target.concurrency, target.interval) == ("data-team", 1, timedelta(seconds=1))
+    assert (target.name, target.concurrency) == ("data-team", 1)
+    assert target.spacing is not None
+    target.spacing.started(100.0)
+    assert target.spacing.next_at() == 101.0
+    target.spacing.ended(100.5)
+    assert target.spacing.next_at() == 101.5
 
 
 async def test_an_event_without_its_payload_cannot_be_sent(slack: CheckedSlack, either: Build) -> None:
     target = either(slack.url)
     gone = msgspec.structs.replace(event(), payload=msgspec.UNSET)
-    error = await failed(target, lambda: target.send([gone]))
+    error = await failed(target, lambda: target.send(Shipment(events=(gone,))))
     assert flags(error) == (True, False)
     with pytest.raises(SendError):
         target.preview(gone)
@@ -230,7 +242,7 @@ async def test_several_events_are_one_post_that_is_known_by_an_id_of_them_all(
         mentions={"backfill.failed": MENTION, "backfill.completed": "<!here>"},
         job_link="https://app.allium.so/beam/{job_id}",
     )
-    await target.send(events)
+    await target.send(Shipment(events=tuple(events)))
     [(method, arguments)] = slack.calls
     assert method == "chat.postMessage"
     known_by = batch_id([event.id for event in events])
@@ -252,7 +264,7 @@ async def test_the_same_events_are_the_same_post_whenever_they_are_sent(
     slack: CheckedSlack, either: Build
 ) -> None:
     for later in (timedelta(0), timedelta(days=2)):
-        await either(slack.url, now=lambda wait=later: NOW + wait).send(several())
+        await either(slack.url, now=lambda wait=later: NOW + wait).send(Shipment(events=tuple(several())))
     [first, second] = slack.calls
     assert first == second
 
@@ -260,8 +272,8 @@ async def test_the_same_events_are_the_same_post_whenever_they_are_sent(
 async def test_a_webhook_gets_the_same_digest_without_what_only_the_api_knows(
     slack: CheckedSlack, bot: Build, hook: Build
 ) -> None:
-    await hook(slack.url).send(several())
-    await bot(slack.url).send(several())
+    await hook(slack.url).send(Shipment(events=tuple(several())))
+    await bot(slack.url).send(Shipment(events=tuple(several())))
     [(_, by_hook), (_, by_bot)] = slack.calls
     assert by_hook == {k: v for k, v in by_bot.items() if k not in ("channel", "metadata")}
     assert len(slack.posts) == 2
@@ -269,7 +281,7 @@ async def test_a_webhook_gets_the_same_digest_without_what_only_the_api_knows(
 
 async def test_what_hostile_jobs_say_pings_nobody_in_a_digest(slack: CheckedSlack, either: Build) -> None:
     fields = {"job_name": "<!channel> <@U123>\n*x*\u202e", "error_message": "```<!here>``` " * 500}
-    await either(slack.url).send(several(60, **fields))
+    await either(slack.url).send(Shipment(events=tuple(several(60, **fields))))
     assert [post.pings for post in slack.posts] == [[]]
 
 
@@ -278,7 +290,7 @@ async def test_a_digest_that_is_refused_is_sent_once_more_as_plain_text(
     slack: CheckedSlack, either: Build, code: str
 ) -> None:
     slack.script = [code]
-    await either(slack.url, mentions={"backfill.failed": MENTION}).send(several(60))
+    await either(slack.url, mentions={"backfill.failed": MENTION}).send(Shipment(events=tuple(several(60))))
     [(_, first), (_, second)] = slack.calls
     assert second.keys() == first.keys() - {"blocks", "attachments"}
     assert second.get("metadata") == first.get("metadata")
@@ -292,7 +304,7 @@ async def test_a_digest_that_is_refused_for_its_metadata_is_sent_without(
     slack: CheckedSlack, bot: Build
 ) -> None:
     slack.script = ["invalid_metadata_format"]
-    await bot(slack.url).send(several())
+    await bot(slack.url).send(Shipment(events=tuple(several())))
     assert ["metadata" in arguments for _, arguments in slack.calls] == [True, False]
     assert len(slack.posts) == 1
 
@@ -302,7 +314,7 @@ async def test_a_digest_that_is_refused_as_plain_text_too_is_a_refused_message(
 ) -> None:
     slack.script = ["invalid_blocks", "msg_too_long"]
     target = either(slack.url)
-    error = await failed(target, lambda: target.send(several()))
+    error = await failed(target, lambda: target.send(Shipment(events=tuple(several()))))
     assert error.reason.startswith("Slack refused it: msg_too_long")
     assert error.reason.endswith(", also as plain text")
     assert (error.refused, error.outcome_unknown) == ("message", False)
@@ -317,7 +329,7 @@ async def test_a_digest_for_a_channel_that_is_gone_is_refused_with_all_that_goes
         bot(slack.url, channel="#old"),
         hook(slack.url, webhook_url=f"{slack.url}/services/T0TEAM/old"),
     ):
-        error = await failed(target, lambda target=target: target.send(several()))  # type: ignore[misc]
+        error = await failed(target, lambda target=target: target.send(Shipment(events=tuple(several()))))  # type: ignore[misc]
         assert (error.refused, error.outcome_unknown) == ("endpoint", False)
     assert len(slack.calls) == 2
 
@@ -327,7 +339,7 @@ async def test_a_digest_of_which_an_event_has_lost_its_payload_tells_it_all_the_
 ) -> None:
     events = several()
     events[5] = msgspec.structs.replace(events[5], payload=msgspec.UNSET)
-    await bot(slack.url).send(events)
+    await bot(slack.url).send(Shipment(events=tuple(events)))
     assert [post.message["text"] for post in slack.posts] == ["❌ 12 events of allium: 1 failed, 11 staging"]
 
 
@@ -337,7 +349,7 @@ async def test_a_digest_that_cannot_be_drawn_is_a_refused_message_and_no_request
     events = several()
     events[0] = msgspec.structs.replace(events[0], payload=msgspec.UNSET)
     target = either(slack.url)
-    error = await failed(target, lambda: target.send(events))
+    error = await failed(target, lambda: target.send(Shipment(events=tuple(events))))
     assert (error.refused, error.outcome_unknown) == ("message", False)
     assert slack.calls == []
 
@@ -349,7 +361,9 @@ async def test_a_message_that_is_refused_is_sent_once_more_as_plain_text(
     slack: CheckedSlack, either: Build
 ) -> None:
     slack.script = ["invalid_blocks"]
-    await either(slack.url, mentions={"backfill.failed": MENTION}).send([event("backfill.failed")])
+    await either(slack.url, mentions={"backfill.failed": MENTION}).send(
+        Shipment(events=(event("backfill.failed"),))
+    )
     [(_, first), (_, second)] = slack.calls
     assert second.keys() == first.keys() - {"blocks", "attachments"}
     assert second["text"].startswith(first["text"])
@@ -360,14 +374,14 @@ async def test_a_message_that_is_refused_is_sent_once_more_as_plain_text(
 
 async def test_what_is_refused_for_its_metadata_is_sent_without(slack: CheckedSlack, bot: Build) -> None:
     slack.script = ["metadata_must_be_sent_from_app"]
-    await bot(slack.url).send([event()])
+    await bot(slack.url).send(Shipment(events=(event(),)))
     assert ["metadata" in arguments for _, arguments in slack.calls] == [True, False]
     assert len(slack.posts) == 1
 
 
 async def test_any_2xx_that_says_ok_is_a_success(slack: CheckedSlack, bot: Build) -> None:
     slack.script = [web.json_response({"ok": True}, status=201)]
-    await bot(slack.url).send([event()])
+    await bot(slack.url).send(Shipment(events=(event(),)))
     assert len(slack.calls) == 1
 
 
@@ -375,7 +389,7 @@ async def test_a_webhook_s_2xx_is_a_success_however_its_body_is_encoded(
     slack: CheckedSlack, hook: Build
 ) -> None:
     slack.script = [web.Response(body=b"no brotli", headers={"Content-Encoding": "br"})]
-    await hook(slack.url).send([event()])
+    await hook(slack.url).send(Shipment(events=(event(),)))
     assert len(slack.calls) == 1
 
 
@@ -483,10 +497,10 @@ async def test_the_wait_that_is_asked_for_is_told(
 
 
 async def test_more_than_a_message_a_second_is_held_back(bot: Build, slack: CheckedSlack) -> None:
-    slack._rate = 1 / 3600
+    slack.posts_a_second = 1 / 3600
     target = bot(slack.url)
-    await target.send([event()])
-    await target.send([event()])
+    await target.send(Shipment(events=(event(),)))
+    await target.send(Shipment(events=(event(),)))
     error = await failed(target)
     assert error.reason == "Slack asks to slow down (429)"
     assert error.retry_after is not None
@@ -569,7 +583,7 @@ async def test_what_slack_says_counts_and_not_how_it_labels_it(
     slack: CheckedSlack, bot: Build, content_type: str
 ) -> None:
     slack.script = [web.Response(text='{"ok": true}', content_type=content_type)]
-    await bot(slack.url).send([event()])
+    await bot(slack.url).send(Shipment(events=(event(),)))
     slack.script = [web.Response(text='{"ok": false, "error": "is_archived"}', content_type=content_type)]
     assert (await failed(bot(slack.url))).refused
 
@@ -579,7 +593,7 @@ async def test_a_webhook_may_answer_a_success_with_anything(
     slack: CheckedSlack, hook: Build, status: int
 ) -> None:
     slack.script = [web.Response(status=status, body=None if status == 204 else b"<html>\xff")]
-    await hook(slack.url).send([event()])
+    await hook(slack.url).send(Shipment(events=(event(),)))
     assert len(slack.calls) == 1
 
 
@@ -695,7 +709,7 @@ async def test_a_dropped_connection_is_one_attempt(slack: CheckedSlack, either: 
 
     target = either(slack.url)
     for _ in range(before):  # over a connection that is kept alive, HTTP libraries like to try again
-        await target.send([event()])
+        await target.send(Shipment(events=(event(),)))
     slack.script = [drop]
     error = await failed(target)
     assert flags(error) == (False, True)
@@ -711,7 +725,7 @@ async def test_a_truncated_answer_of_the_api_proves_nothing(bot: Build) -> None:
 
 async def test_a_truncated_answer_of_a_webhook_is_a_success(hook: Build) -> None:
     async with wired(reply(b"o", "Content-Length: 2")) as url:
-        await hook(url).send([event()])
+        await hook(url).send(Shipment(events=(event(),)))
 
 
 @pytest.mark.parametrize(
@@ -761,7 +775,7 @@ async def test_an_untrusted_certificate_gets_nothing(either: Build, tmp_path: Pa
     server, file = tls_files(tmp_path)
     async with wired(reply(b'{"ok": true}'), tls=server) as url:
         error = await failed(either(url))
-        await either(url, ca_file=str(file)).send([event()])
+        await either(url, ca_file=str(file)).send(Shipment(events=(event(),)))
     assert error.reason == "its TLS certificate could not be verified"
     assert flags(error) == (False, False)
 
@@ -778,14 +792,14 @@ async def test_a_proxy_of_the_environment_is_not_used(
     name: str,
 ) -> None:
     monkeypatch.setenv(name, receiver.url)
-    await either(slack.url).send([event()])
+    await either(slack.url).send(Shipment(events=(event(),)))
     assert len(slack.posts) == 1
     assert receiver.requests == []
 
 
 async def test_a_proxy_of_the_config_is_given_the_request(receiver: ScriptedServer, either: Build) -> None:
     receiver.answer = {"ok": True}
-    await either("http://slack.invalid", proxy=receiver.url).send([event()])
+    await either("http://slack.invalid", proxy=receiver.url).send(Shipment(events=(event(),)))
     [(request, _)] = receiver.requests
     assert request.host == "slack.invalid"
 
@@ -875,7 +889,7 @@ async def test_a_preview_is_what_is_sent(slack: CheckedSlack, either: Build, typ
     target = either(slack.url, mentions={"*": MENTION}, job_link="https://app.allium.so/{job_id}")
     preview = target.preview(event(type_))
     assert slack.calls == []
-    await target.send([event(type_)])
+    await target.send(Shipment(events=(event(type_),)))
     [(_, arguments)] = slack.calls
     assert json.loads(preview.body) == arguments
 
@@ -893,7 +907,7 @@ async def test_a_preview_shows_where_and_no_secret(bot: Build, hook: Build) -> N
 async def test_headers_of_a_preview_are_sent(receiver: ScriptedServer, either: Build) -> None:
     receiver.answer = {"ok": True}
     target = either(receiver.url)
-    await target.send([event()])
+    await target.send(Shipment(events=(event(),)))
     [(request, _)] = receiver.requests
     shown = {key: request.headers[key] for key in target.preview(event()).headers}
     if "Authorization" in shown:
@@ -904,9 +918,29 @@ async def test_headers_of_a_preview_are_sent(receiver: ScriptedServer, either: B
 # ------------------------------------------------------------------------------------------- probe
 
 
-@pytest.mark.parametrize("scopes", [{"chat:write"}, {"chat:write", "channels:read"}, {"bot"}])
-async def test_a_probe_tells_whose_the_token_is(slack: CheckedSlack, bot: Build, scopes: set[str]) -> None:
+WITHOUT_HISTORY = [{"chat:write"}, {"chat:write", "channels:read"}, {"bot"}]
+
+
+@pytest.mark.parametrize("scopes", WITHOUT_HISTORY)
+async def test_a_probe_tells_that_lost_answers_cannot_be_looked_for(
+    slack: CheckedSlack, bot: Build, scopes: set[str]
+) -> None:
     slack.scopes = scopes
+    target = bot(slack.url)
+    words, caveat = await target.probe(), await target.caveat()
+    assert words is not None
+    assert words.endswith(
+        "notifier test data-team. Without the scope channels:history (groups:history for a private channel) "
+        "a message whose answer is lost may be posted twice; add it under OAuth & Permissions and install the "
+        "app again"
+    )
+    assert caveat is not None
+    assert words.endswith(caveat[1:])
+
+
+@pytest.mark.parametrize("scope", ["channels:history", "groups:history", "im:history", "mpim:history"])
+async def test_a_probe_tells_whose_the_token_is(slack: CheckedSlack, bot: Build, scope: str) -> None:
+    slack.scopes = {"chat:write", scope}
     words = await bot(slack.url).probe()
     assert words == (
         "the token works: backfill_notifier in the workspace Demo. Whether it may post to #data-backfills "

@@ -133,10 +133,10 @@ def test_the_url_of_the_api_ends_in_a_slash(url: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (SLACK, "Slack, #data-backfills by a bot token"),
+        (SLACK, "Slack, #data-backfills by a bot token, a card a job"),
         (
             SLACK + 'api_url = "https://slack.example.com/api"',
-            "Slack, #data-backfills by a bot token at https://slack.example.com",
+            "Slack, #data-backfills by a bot token at https://slack.example.com, a card a job",
         ),
         (SLACK_HOOK, "Slack, by an incoming webhook of https://hooks.slack.com"),
         (ELSEWHERE, "Slack, by an incoming webhook of https://chat.example.com"),
@@ -521,7 +521,7 @@ def test_the_environment_alone_makes_three_targets() -> None:
         },
     )
     assert {name: target.shown for name, target in config.settings.targets.items()} == {
-        "slack": "Slack, C0123456789 by a bot token",
+        "slack": "Slack, C0123456789 by a bot token, a card a job",
         "slack-webhook": "Slack, by an incoming webhook of https://hooks.slack.com",
         "webhook": "webhook at https://ops.example.com, not signed",
     }

@@ -21,14 +21,13 @@ import pytest
 from aiohttp import web
 
 from notifier.dispatcher import Dispatcher
-from notifier.model import Event
 from notifier.notices import Notices
 from notifier.pace import Pace
 from notifier.payload import read_payload
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
 from notifier.route import route
-from notifier.sending import SendError
+from notifier.sending import Receipt, SendError, Shipment
 from notifier.settings import Settings
 from notifier.source import AlliumSource
 from notifier.state import State
@@ -37,6 +36,7 @@ from notifier.upkeep import Upkeep
 from notifier.watcher import Watcher
 from tests.records import NOW
 from tests.servers import ScriptedServer, job
+from tests.targets import FakeTarget
 
 KEEP = timedelta(days=7)
 POLLS_A_DAY = 4
@@ -103,12 +103,11 @@ class World:
         return found
 
 
-class Receiver:
+class Receiver(FakeTarget):
     """A target that fails now and then, and refuses some messages for good; it keeps what it was told."""
 
     concurrency = 16
-    interval = timedelta(0)
-    timeout = timedelta(seconds=30)
+    longest = timedelta(seconds=60)
     grouping = None
 
     def __init__(self, name: str, *, refuses: float) -> None:
@@ -119,8 +118,8 @@ class Receiver:
         """What it took or refused about each job; about none: what became a dead letter."""
         self.ids: set[str] = set()
 
-    async def send(self, events: Sequence[Event]) -> None:
-        (event,) = events
+    async def send(self, shipment: Shipment) -> Receipt:
+        (event,) = shipment.events
         assert isinstance(event.payload, msgspec.Raw)
         if self._lots.random() < 0.05:
             raise SendError("answered 500")
@@ -129,6 +128,7 @@ class Receiver:
         self.told[read_payload(event.payload).data.job_id].append((event.previous_status, event.status))
         if self._lots.random() < self._refuses:
             raise SendError("answered 400", refused="message")
+        return Receipt()
 
 
 class Measure(NamedTuple):

@@ -17,15 +17,16 @@ from aiohttp import web
 
 import notifier
 from notifier.dispatcher import _SPARE, Dispatcher
-from notifier.model import Delivery, Event, RecordKey
+from notifier.model import Delivery, RecordKey
 from notifier.retry import RetryPolicy
-from notifier.sending import SendError
+from notifier.sending import Receipt, SendError, Shipment
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.watchdog import StuckError, UnderWay, Watchdog
 from tests.daemon import Daemon, write_config
 from tests.records import delivery, record, write_state
 from tests.servers import ScriptedServer, job
+from tests.targets import FakeTarget
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(notifier.__file__).parent.parent)}
 LAST_WORDS = "the process is ended, nothing is lost\n"
@@ -261,10 +262,10 @@ from notifier.store.sqlite import SqliteStore
 from notifier.watchdog import Watchdog
 
 class Deaf:
-    name, concurrency, interval, grouping = "ops", 1, timedelta(0), None
-    timeout = (timedelta(milliseconds=200) - _SPARE) / 2  # ends in 200 ms what can be ended
+    name, concurrency, spacing, grouping = "ops", 1, None, None
+    longest = timedelta(milliseconds=200) - _SPARE  # ends in 200 ms what can be ended
 
-    async def send(self, events):
+    async def send(self, shipment):
         print("sent", flush=True)
         while True:
             try:
@@ -302,20 +303,16 @@ async def test_an_attempt_that_nothing_can_end_ends_the_process_and_is_made_agai
         assert _delivery(state).state == "pending"
 
 
-class Silent:
+class Silent(FakeTarget):
     """A target that never answers, but can be told to give up."""
 
-    name = "ops"
-    concurrency = 1
-    interval = timedelta(0)
-    grouping = None
-    timeout = (timedelta(milliseconds=100) - _SPARE) / 2  # so that there is little to wait for
+    longest = timedelta(milliseconds=100) - _SPARE  # so that there is little to wait for
 
     def __init__(self) -> None:
         self.attempts = 0
 
-    async def send(self, events: Sequence[Event]) -> None:
-        assert len(events) == 1
+    async def send(self, shipment: Shipment) -> Receipt:
+        assert len(shipment.events) == 1
         self.attempts += 1
         await asyncio.Event().wait()
         raise SendError("it answered")

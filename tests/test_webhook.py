@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from notifier import __version__
 from notifier.fields import new_signing_secret
 from notifier.model import Event, utc_now
-from notifier.sending import SendError
+from notifier.sending import SendError, Shipment
 from notifier.targets.webhook import Webhook, WebhookSettings
 from notifier.transport import tls_context
 from tests.servers import ScriptedServer, served
@@ -61,7 +61,7 @@ def event(payload: bytes | None = PAYLOAD, event_id: str = "evt_" + "0123456789a
 
 async def failed(target: Webhook) -> SendError:
     with pytest.raises(SendError) as caught:
-        await target.send([event()])
+        await target.send(Shipment(events=(event(),)))
     assert str(caught.value) == caught.value.reason
     assert "path-that-is-secret" not in caught.value.reason
     return caught.value
@@ -73,7 +73,7 @@ async def failed(target: Webhook) -> SendError:
 async def test_the_payload_is_posted_byte_by_byte(
     session: aiohttp.ClientSession, receiver: ScriptedServer
 ) -> None:
-    await webhook(session, receiver.url + PATH + "%2F~?a=b+c%20d&e=%2F%3d").send([event()])
+    await webhook(session, receiver.url + PATH + "%2F~?a=b+c%20d&e=%2F%3d").send(Shipment(events=(event(),)))
     [(request, body)] = receiver.requests
     assert (request.method, request.raw_path) == ("POST", PATH + "%2F~?a=b+c%20d&e=%2F%3d")
     assert body == PAYLOAD
@@ -90,7 +90,7 @@ async def test_a_large_payload_arrives_whole(
 ) -> None:
     payload = json.dumps({"data": "x" * 5 * 2**20}).encode()
     secret = new_signing_secret()
-    await webhook(session, receiver.url, secret=secret).send([event(payload)])
+    await webhook(session, receiver.url, secret=secret).send(Shipment(events=(event(payload),)))
     [(request, body)] = receiver.requests
     assert body == payload
     Verifier(secret).verify(body, dict(request.headers))
@@ -98,7 +98,7 @@ async def test_a_large_payload_arrives_whole(
 
 async def test_one_secret_signs(session: aiohttp.ClientSession, receiver: ScriptedServer) -> None:
     secret = new_signing_secret()
-    await webhook(session, receiver.url, secret=secret).send([event()])
+    await webhook(session, receiver.url, secret=secret).send(Shipment(events=(event(),)))
     [(request, body)] = receiver.requests
     assert len(request.headers["webhook-signature"].split(" ")) == 1
     assert Verifier(secret).verify(body, dict(request.headers)) == json.loads(PAYLOAD)
@@ -112,7 +112,7 @@ async def test_each_of_several_secrets_signs(
     session: aiohttp.ClientSession, receiver: ScriptedServer
 ) -> None:
     secrets = [new_signing_secret() for _ in range(3)]
-    await webhook(session, receiver.url, secret=secrets).send([event()])
+    await webhook(session, receiver.url, secret=secrets).send(Shipment(events=(event(),)))
     [(request, body)] = receiver.requests
     assert len(request.headers["webhook-signature"].split(" ")) == 3
     for secret in secrets:
@@ -130,7 +130,7 @@ async def test_the_id_stays_and_the_timestamp_is_that_of_the_attempt(
     clock = iter(times)
     target = webhook(session, receiver.url, secret=secret, now=lambda: next(clock))
     for _ in times:
-        await target.send([event()])
+        await target.send(Shipment(events=(event(),)))
     assert [request.headers["webhook-timestamp"] for request, _ in receiver.requests] == [
         str(int(time.timestamp())) for time in times
     ]
@@ -142,7 +142,7 @@ async def test_the_id_stays_and_the_timestamp_is_that_of_the_attempt(
 
 async def test_headers_of_ones_own_are_sent(session: aiohttp.ClientSession, receiver: ScriptedServer) -> None:
     headers = {"Authorization": "Bearer ops-token", "X-Team": "data", "Accept": "text/plain"}
-    await webhook(session, receiver.url, headers=headers).send([event()])
+    await webhook(session, receiver.url, headers=headers).send(Shipment(events=(event(),)))
     [(request, _)] = receiver.requests
     assert {name: request.headers.getall(name) for name in headers} == {
         name: [value] for name, value in headers.items()
@@ -152,7 +152,9 @@ async def test_headers_of_ones_own_are_sent(session: aiohttp.ClientSession, rece
 async def test_user_and_password_of_a_url_are_sent_as_authorization(
     session: aiohttp.ClientSession, receiver: ScriptedServer
 ) -> None:
-    await webhook(session, receiver.url.replace("//", "//user:pass%2Fword@") + PATH).send([event()])
+    await webhook(session, receiver.url.replace("//", "//user:pass%2Fword@") + PATH).send(
+        Shipment(events=(event(),))
+    )
     [(request, _)] = receiver.requests
     assert request.headers["Authorization"] == "Basic " + base64.b64encode(b"user:pass/word").decode()
     assert "@" not in request.headers["Host"]
@@ -163,11 +165,11 @@ async def test_a_certificate_of_ones_own_is_trusted_by_its_file(
 ) -> None:
     server, file = tls_files(tmp_path)
     async with wired(reply(b"", "Content-Length: 0"), tls=server) as url:
-        await webhook(session, url, ca_file=str(file)).send([event()])
+        await webhook(session, url, ca_file=str(file)).send(Shipment(events=(event(),)))
 
 
 async def test_a_proxy_is_given_the_request(session: aiohttp.ClientSession, receiver: ScriptedServer) -> None:
-    await webhook(session, "http://ops.invalid" + PATH, proxy=receiver.url).send([event()])
+    await webhook(session, "http://ops.invalid" + PATH, proxy=receiver.url).send(Shipment(events=(event(),)))
     [(request, body)] = receiver.requests
     assert (request.host, request.path, body) == ("ops.invalid", PATH, PAYLOAD)
 
@@ -176,7 +178,7 @@ async def test_an_event_without_its_payload_cannot_be_sent(
     session: aiohttp.ClientSession, receiver: ScriptedServer
 ) -> None:
     with pytest.raises(SendError) as caught:
-        await webhook(session, receiver.url).send([event(None)])
+        await webhook(session, receiver.url).send(Shipment(events=(event(None),)))
     assert caught.value.refused
     assert receiver.requests == []
 
@@ -189,7 +191,7 @@ async def test_any_2xx_is_success(
     session: aiohttp.ClientSession, receiver: ScriptedServer, status: int
 ) -> None:
     receiver.answer = web.Response(status=status, body=b"" if status == 204 else b"error: failed")
-    await webhook(session, receiver.url).send([event()])
+    await webhook(session, receiver.url).send(Shipment(events=(event(),)))
     assert len(receiver.requests) == 1
 
 
@@ -312,7 +314,7 @@ async def test_a_success_stays_one_whatever_becomes_of_its_body(
     session: aiohttp.ClientSession, answer: bytes
 ) -> None:
     async with wired(answer) as url:
-        await webhook(session, url).send([event()])
+        await webhook(session, url).send(Shipment(events=(event(),)))
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -337,7 +339,7 @@ async def test_a_huge_answer_is_not_read_to_its_end(
     receiver.answer = huge
     async with asyncio.timeout(10):
         if status == 200:
-            await webhook(session, receiver.url).send([event()])
+            await webhook(session, receiver.url).send(Shipment(events=(event(),)))
         else:
             error = await failed(webhook(session, receiver.url))
             assert error.reason.startswith("answered 404: word word")
@@ -357,7 +359,7 @@ async def test_a_success_whose_body_never_ends_is_one(
 
     receiver.answer = silent
     async with asyncio.timeout(5):
-        await webhook(session, receiver.url, timeout="200ms").send([event()])
+        await webhook(session, receiver.url, timeout="200ms").send(Shipment(events=(event(),)))
 
 
 # ---------------------------------------------------------------------------------------- secrets
@@ -449,4 +451,4 @@ async def test_a_success_is_one_however_its_body_is_encoded(
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: 2\r\n\r\nok" % encoding
     async with wired(head) as url:
-        await webhook(session, url).send([event()])
+        await webhook(session, url).send(Shipment(events=(event(),)))

@@ -39,14 +39,14 @@ def send_sample(
     from rich.text import Text
 
     from notifier.assembly import make_targets, open_session
-    from notifier.sending import SendError
+    from notifier.sending import SendError, Shipment
 
     settings = load(context, config).settings
     sample = _sample(settings, target, event)
 
     async def send() -> None:
         async with open_session() as session:
-            await make_targets(settings, session)[target].send([sample])
+            await make_targets(settings, session)[target].send(Shipment(events=(sample,)))
 
     started = time.monotonic()
     try:

@@ -27,7 +27,9 @@ secret = "${{DEMO_WEBHOOK_SECRET}}"
 type = "slack"
 token = "${{DEMO_SLACK_TOKEN}}"
 channel = "#{channel}"
-style = "message"
+style = "card"
+card_refresh = "2s"
+broadcast = ["backfill.failed"]
 mentions = {{ "backfill.failed" = "<!subteam^S0DATA|data-oncall>" }}
 api_url = "{url}/api/"
 
@@ -35,7 +37,7 @@ api_url = "{url}/api/"
 to = ["receiver"]
 
 [[routes]]
-events = ["backfill.completed", "backfill.failed", "backfill.cancelled"]
+tables = ["{tables}"]
 to = ["data-team"]
 
 [store]
@@ -53,11 +55,13 @@ class Daemon:
         self._told = told
         self.log: deque[str] = deque(maxlen=40)
 
-    async def start(self, *, url: str, hook: str, channel: str, secrets: Mapping[str, str]) -> None:
+    async def start(
+        self, *, url: str, hook: str, channel: str, tables: str, secrets: Mapping[str, str]
+    ) -> None:
         """Start it on a config of its own; `secrets` are the variables that the config names."""
         config = self._directory / "notifier.toml"
         state = self._directory / "state.db"
-        config.write_text(_CONFIG.format(url=url, hook=hook, channel=channel, state=state))
+        config.write_text(_CONFIG.format(url=url, hook=hook, channel=channel, tables=tables, state=state))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
         environment |= secrets
         self._process = await asyncio.create_subprocess_exec(

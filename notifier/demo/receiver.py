@@ -22,8 +22,8 @@ class Receiver:
         self._seen = seen
         self.announced: dict[str, list[tuple[str | None, str]]] = {}
         """Each job's transitions in the order they arrived."""
-        self.types: dict[str, str] = {}
-        """The type of each event by its id."""
+        self.subjects: dict[str, tuple[str, str]] = {}
+        """The job's id and table of each event by its id."""
         self.repeats = 0
 
     async def take(self, request: web.Request) -> web.Response:
@@ -33,10 +33,10 @@ class Receiver:
             return web.json_response({"error": "the signature does not hold"}, status=401)
         event = msgspec.json.decode(body)
         data = event["data"]
-        if data["event_id"] in self.types:
+        if data["event_id"] in self.subjects:
             self.repeats += 1
             return web.Response(status=204)
-        self.types[data["event_id"]] = event["type"]
+        self.subjects[data["event_id"]] = (data["job_id"], data["job"]["table"])
         self.announced.setdefault(data["job_id"], []).append((data["previous_status"], data["status"]))
         self._seen(event)
         return web.Response(status=204)

@@ -24,13 +24,17 @@ from notifier.demo.receiver import Receiver
 from notifier.demo.slack import Channel, FakeSlack, Post
 from notifier.drawing import draw_message
 from notifier.fields import new_signing_secret
+from notifier.glob import matches
+from notifier.summary import counted
+from notifier.targets.slack.look import look_of
 
 _WIND_UP_SECONDS = 2.5
 _CATCH_UP_SECONDS = 15.0
 _LOOK_EVERY_SECONDS = 0.05
-_SEED = 7
+_SEED = 113
 _CHANNEL = "data-backfills"
-_FOR_SLACK = frozenset({"backfill.completed", "backfill.failed", "backfill.cancelled"})
+_TABLES = "base.dex.*"
+"""Of the jobs that Slack is told of: all of them would be more than a message a second."""
 _COLOURS = {
     "staging": "cyan",
     "transporting": "blue",
@@ -61,14 +65,16 @@ async def run_demo(seconds: float | None, port: int) -> bool:
             Channel(id="C0DEMO", name=_CHANNEL),
             token=drawn["DEMO_SLACK_TOKEN"],
             seen=show.post,
+            edited=show.edit,
             posts_a_second=1.0,
         ),
     )
+    world.slack.scopes = {"chat:write", "channels:history"}
     async with _served(world, port) as url:
         with tempfile.TemporaryDirectory(prefix="notifier-demo-") as directory:
             daemon = Daemon(Path(directory), show.log)
             show.opening(url, directory, seconds)
-            await daemon.start(url=url, hook=receiver.PATH, channel=_CHANNEL, secrets=drawn)
+            await daemon.start(url=url, hook=receiver.PATH, channel=_CHANNEL, tables=_TABLES, secrets=drawn)
             died = await _until_over(daemon, seconds)
             if not died:
                 world.api.freeze()
@@ -85,12 +91,33 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     slack: FakeSlack
 
     def faults(self) -> list[str]:
-        """Return a line for each job or message that is not announced as it happened."""
-        due = Counter(id_ for id_, type_ in self.hooks.types.items() if type_ in _FOR_SLACK)
-        posted = Counter(post.message["metadata"]["event_payload"]["event_id"] for post in self.slack.posts)
+        """Return a line for each job, message or card that is not as it happened."""
+        subjects = self.hooks.subjects
+        due = Counter(id_ for id_, (_, table) in subjects.items() if matches(_TABLES, table))
+        posted = Counter(map(_event_id, self.slack.posts))
         lines = differences(self.api.served, self.hooks.announced)
         lines += [f"{id_}: not posted to Slack" for id_ in due - posted]
-        return lines + [f"{id_}: posted to Slack once too often" for id_ in posted - due]
+        lines += [f"{id_}: posted to Slack once too often" for id_ in posted - due]
+        for card in self.cards:
+            job_id, _ = subjects.get(_event_id(card), ("", ""))
+            _, status = self.api.served.get(job_id, [(None, "")])[-1]
+            if not card.shown["text"].startswith(look_of(f"backfill.{status}").emoji):
+                lines.append(f"{job_id}: is {status}, and its card says: {card.shown['text']}")
+        return lines
+
+    @property
+    def cards(self) -> list[Post]:
+        """What stands in the channel itself."""
+        return [post for post in self.slack.posts if post.thread_ts is None]
+
+    @property
+    def edits(self) -> int:
+        """How often cards were edited."""
+        return sum(len(card.edits) for card in self.cards)
+
+
+def _event_id(post: Post) -> str:
+    return str(post.message["metadata"]["event_payload"]["event_id"])
 
 
 def differences(served: Transitions, announced: Transitions) -> list[str]:
@@ -119,7 +146,10 @@ class _Show:
         for what, value in (
             ("simulated API", f"{url}{allium.PATH}"),
             ("webhook receiver", f"{url}{receiver.PATH}: every event; refuses what is not signed"),
-            ("Slack stand-in", f"{url}{slack.API}: jobs that ended; takes one message a second"),
+            (
+                "Slack stand-in",
+                f"{url}{slack.API}: a card a job on {_TABLES}; takes one message a second",
+            ),
             ("config and state", directory),
             ("what happens", f"about 20 jobs a minute, polled every second; {ends}"),
         ):
@@ -137,13 +167,21 @@ class _Show:
         self._console.print(line)
 
     def post(self, post: Post) -> None:
+        where = "" if post.thread_ts is None else " in the thread of the job's card"
+        self._message(post, where + (" and in the channel" if post.broadcast else ""), post.message)
+
+    def edit(self, post: Post) -> None:
+        self._message(post, " edits the card", post.shown)
+
+    def _message(self, post: Post, where: str, message: dict[str, Any]) -> None:
         head = Text.assemble(
-            (f"{datetime.fromtimestamp(float(post.ts), UTC):%H:%M:%S}", "dim"),
+            (f"{datetime.now(UTC):%H:%M:%S}", "dim"),
             ("  slack    ", "dim"),
             (f"#{post.channel.name}", "bold"),
+            (where, "dim"),
         )
         self._console.print(head)
-        self._console.print(Padding.indent(draw_message(post.message), 10))
+        self._console.print(Padding.indent(draw_message(message), 10))
 
     def log(self, line: str) -> None:
         if " INFO " not in line or any(word in line for word in (" watching ", " stopp", "from before")):
@@ -160,7 +198,8 @@ class _Show:
         repeated = f", {hooks.repeats} of them repeated" if hooks.repeats else ""
         self._console.print(
             f"\n{api.jobs} jobs in {api.polls} polls: {happened} transitions happened, "
-            f"{len(hooks.types)} were announced{repeated}, {len(world.slack.posts)} of them to Slack, too."
+            f"{len(hooks.subjects)} were announced{repeated}, {len(world.slack.posts)} of them to Slack: "
+            f"{counted(len(world.cards), 'card')}, edited {counted(world.edits, 'time')}."
         )
         if faults:
             self._console.print("What was announced is not what happened:", style="bold red")

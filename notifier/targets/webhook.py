@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import io
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -28,7 +28,8 @@ from notifier.fields import (
 )
 from notifier.later import later
 from notifier.model import Event, utc_now
-from notifier.sending import Preview, SendError
+from notifier.sending import Cards, Preview, Receipt, SendError, Shipment
+from notifier.spacing import Spacing
 from notifier.transport import (
     USER_AGENT,
     describe_fault,
@@ -101,7 +102,8 @@ class Webhook:
     """A target that POSTs each event to one URL."""
 
     concurrency = 10
-    interval = timedelta(0)
+    spacing: Spacing | None = None
+    cards: Cards | None = None
     grouping = None
 
     def __init__(
@@ -119,7 +121,7 @@ class Webhook:
         self._request_url = URL(self._url, encoded=self._url.isascii())
         self._keys = [decode_signing_secret(secret.get_secret_value()) for secret in settings.secret]
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self.timeout = settings.timeout
+        self.longest = settings.timeout
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds())
         self._proxy = settings.proxy or None
         self._session = session
@@ -131,9 +133,9 @@ class Webhook:
             *(secret.get_secret_value().removeprefix("whsec_") for secret in settings.secret),
         ]
 
-    async def send(self, events: Sequence[Event]) -> None:
+    async def send(self, shipment: Shipment) -> Receipt:
         """Make one attempt; on return the receiver has answered 2xx. Raises SendError when it has not."""
-        (event,) = events
+        (event,) = shipment.events
         body = self._body(event)
         headers = self._headers | self._own_headers(event, body)
         try:
@@ -148,6 +150,7 @@ class Webhook:
                 proxy=self._proxy,
             ) as response:
                 await self._judge(response)
+                return Receipt()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SendError(describe_fault(error), outcome_unknown=was_sent(error)) from error
 
@@ -159,6 +162,9 @@ class Webhook:
 
     async def probe(self) -> None:
         """Return None: what a webhook does with a request is its own affair."""
+
+    async def caveat(self) -> None:
+        """Return None: it needs nothing but its URL."""
 
     def _body(self, event: Event) -> bytes:
         if event.payload is msgspec.UNSET:

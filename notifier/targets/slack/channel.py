@@ -1,59 +1,40 @@
-"""A Slack channel as a target: one message an event, posted through slack-sdk."""
+"""A Slack channel as a target, by a bot token: one live card a job, or one message an event."""
 
 import json
-import logging
-import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import aiohttp
-import msgspec
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.internal_utils import get_user_agent
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 from yarl import URL
 
-from notifier.model import Event, utc_now
+from notifier.model import Event, Place, is_job_event, utc_now
 from notifier.outbox import batch_id
-from notifier.payload import read_payload
-from notifier.sending import Grouping, Preview, SendError
-from notifier.targets.slack.digest import render_digest, render_plain_digest
-from notifier.targets.slack.message import Message, as_plain_text, mention_for, render
-from notifier.targets.slack.refusal import PayloadRefusedError, refusal
-from notifier.targets.slack.session import NO_OBJECT, OWN_HEADERS, Session
+from notifier.sending import Cards, Grouping, Preview, Receipt, Shipment
+from notifier.targets.slack.address import is_channel_id
+from notifier.targets.slack.api import Api
+from notifier.targets.slack.cards import ChannelCards
+from notifier.targets.slack.limits import Limits
+from notifier.targets.slack.past import Past
+from notifier.targets.slack.poster import Poster
+from notifier.targets.slack.render import DIGEST_LIMIT, Renderer, payload_of
+from notifier.targets.slack.session import OWN_HEADERS
 from notifier.targets.slack.settings import SlackSettings
-from notifier.transport import (
-    USER_AGENT,
-    describe_fault,
-    excerpt,
-    parse_retry_after,
-    shown,
-    url_secrets,
-    was_sent,
-)
+from notifier.transport import USER_AGENT, shown
 
-EVENT_TYPE = "backfill_notifier_event"
-DIGEST_LIMIT = 1000
-"""The most events in one digest."""
-
-_MAY_POST = frozenset({"chat:write", "chat:write:bot", "bot"})  # the last two of older apps
-_CODE = re.compile(r"[a-z][a-z0-9_]{2,60}")
-
-_quiet = logging.getLogger("notifier.slack_sdk")  # slack-sdk would log URLs that are secrets
-_quiet.setLevel(logging.CRITICAL + 1)
+_REQUESTS = 6
+"""The most that an attempt makes: a look into thread and channel, an edit and a post, both twice."""
 
 
 class SlackChannel:
-    """A target that posts each event as a message of its own.
+    """A target that shows each job as a card with its events in the thread, or each event as a message.
 
-    A message a second is what Slack takes for one channel, so attempts start a second apart.
+    What is not about one job, and several events at once, are messages in both styles. The `limits` are kept
+    together with the other targets of the same token.
     """
 
     concurrency = 1
-    interval = timedelta(seconds=1)
 
     def __init__(
         self,
@@ -62,166 +43,123 @@ class SlackChannel:
         *,
         session: aiohttp.ClientSession,
         tls: ssl.SSLContext | bool,
+        limits: Limits,
         job_links: Mapping[str, str],
         digest_over: int,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = name
-        self.timeout = settings.timeout
+        self._channel = settings.channel or ""
+        self.spacing = limits.spacing(self._channel)
+        self.longest = _REQUESTS * settings.timeout
         self.grouping = Grouping(over=digest_over, limit=DIGEST_LIMIT)
-        self._channel = settings.channel
-        self._mentions = settings.mentions
-        self._job_links = job_links
-        self._now = now
-        own = Session(
-            session,
-            timeout=settings.timeout,
-            tls=tls,
-            proxy=settings.proxy or None,
-            # A hook's status says it all: what a 2xx carries must not make a failure of it.
-            decompress=settings.webhook_url is None,
-        )
-        # The outbox is the one retry: slack-sdk's sends a message twice.
-        terms: dict[str, Any] = {"session": own, "retry_handlers": [], "logger": _quiet}
-        self._hook: AsyncWebhookClient | None = None
-        if settings.webhook_url is not None:
-            url = settings.webhook_url.get_secret_value()
-            self._secrets = url_secrets(url)
-            self._shown_url = f"{URL(url).origin()}/…"
-            self._hook = AsyncWebhookClient(url, user_agent_prefix=USER_AGENT, **terms)
-        else:
-            token = settings.token.get_secret_value() if settings.token is not None else ""
-            self._secrets = [token]
-            self._shown_url = f"{URL(settings.api_url).with_user(None)}chat.postMessage"
-            self._api = AsyncWebClient(
-                token, base_url=settings.api_url, user_agent_prefix=USER_AGENT, **terms
+        self._shown_url = f"{URL(settings.api_url).with_user(None)}chat.postMessage"
+        self._render = Renderer(job_links=job_links, mentions=settings.mentions)
+        self._api = Api(settings, session=session, tls=tls, now=now)
+        self._past = Past(self._api)
+        self._poster = Poster(self._api, self._channel)
+        self._cards: ChannelCards | None = None
+        if settings.has_cards:
+            self._cards = ChannelCards(
+                name, settings, poster=self._poster, render=self._render, limits=limits, now=now
             )
 
-    async def send(self, events: Sequence[Event]) -> None:
+    @property
+    def cards(self) -> Cards | None:
+        """How its cards are kept true; None when each event is a message."""
+        return self._cards
+
+    async def send(self, shipment: Shipment) -> Receipt:
         """Make one attempt; on return Slack has posted the message. Raises SendError when it has not.
 
-        Several events are one digest. A message that Slack refuses for how it is written is sent once
-        more, as plain text.
+        Several events are one digest. What an earlier attempt may have posted is looked for first, as far as
+        the token may. A message that Slack refuses for how it is written is sent once more, as plain text.
         """
-        try:
-            try:
-                await self._post(self._arguments(events, self._message(events)))
-            except PayloadRefusedError as error:
-                arguments = self._arguments(events, self._message(events, plain=True))
-                if "metadata" in error.code:
-                    arguments.pop("metadata", None)
-                await self._post(arguments)
-        except PayloadRefusedError as error:
-            reason = f"{error.reason}, also as plain text"
-            raise SendError(reason, refused="message", status=error.status, answer=error.answer) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # What aiohttp and slack-sdk raise holds the URL or the whole answer: it is not chained.
-            raise SendError(describe_fault(error), outcome_unknown=was_sent(error)) from None
+        known_by = batch_id([event.id for event in shipment.events])
+        if (found := await self._found(shipment, known_by)) is not None:
+            return found
+        event = shipment.events[0]
+        if self._cards is not None and self._is_of_a_job(shipment):
+            card = await self._cards.tell(event, payload_of(event), shipment.record)
+            return Receipt(card=card, place=self._place(None if card is None else card.channel, shipment))
+        answer = await self._poster.post(
+            self._render.message(shipment.events),
+            known_by,
+            plain=lambda: self._render.message(shipment.events, plain=True),
+        )
+        return Receipt(place=self._place(answer.get("channel"), shipment))
 
     def preview(self, event: Event) -> Preview:
-        """Return what `send` would send."""
+        """Return what `send` would send, for the first event of a job."""
         headers = {"Content-Type": "application/json;charset=utf-8", **OWN_HEADERS}
-        headers["User-Agent"] = get_user_agent(USER_AGENT)
-        if self._hook is None:
-            headers["Authorization"] = "Bearer REDACTED"
-        body = json.dumps(self._arguments([event], self._message([event]))).encode()  # as slack-sdk writes it
+        headers |= {"User-Agent": get_user_agent(USER_AGENT), "Authorization": "Bearer REDACTED"}
+        message = self._render.message([event])
+        if self._cards is not None and is_job_event(event.type):
+            message = self._cards.first(payload_of(event))
+        body = json.dumps(self._poster.arguments(message, event.id)).encode()  # as slack-sdk writes it
         return Preview(request=f"POST {self._shown_url}", headers=headers, body=body)
 
-    async def probe(self) -> str | None:
-        """Return whose the token is, as `auth.test` tells; None for an incoming webhook.
-
-        Raises SendError when the token is refused or lacks the scope to post.
-        """
-        if self._hook is not None:
-            return None
-        try:
-            response = await self._api.auth_test()
-        except SlackApiError as error:
-            judged = self._judged(error)
-            if isinstance(judged, PayloadRefusedError):
-                judged = SendError(judged.reason)
-            raise judged from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SendError(describe_fault(error)) from None
-        scopes = response.headers.get("x-oauth-scopes")
-        if scopes is not None and _MAY_POST.isdisjoint(re.split(r"[,\s]+", scopes)):
-            raise refusal(status=200, code="missing_scope", needed="chat:write")
-        user, team = (shown(str(response.get(key) or "?"), self._secrets) for key in ("user", "team"))
+    async def probe(self) -> str:
+        """Return whose the token is. Raises SendError when it is refused or lacks the scope to post."""
+        answer = await self._api.test()
+        user, team = (shown(str(answer.get(key) or "?"), self._api.secrets) for key in ("user", "team"))
+        caveat = await self.caveat()
         return (
             f"the token works: {user} in the workspace {team}. "
             f"Whether it may post to {self._channel} only a message tells: notifier test {self.name}"
+            + (f". {caveat[0].upper()}{caveat[1:]}" if caveat else "")
         )
 
-    def _message(self, events: Sequence[Event], *, plain: bool = False) -> Message:
-        first = events[0]
-        if first.payload is msgspec.UNSET:
-            raise SendError("the payload is no longer stored", refused="message")
-        payload = read_payload(first.payload)
-        job_link = self._job_links.get(payload.data.source, "")
-        if len(events) > 1:
-            draw = render_plain_digest if plain else render_digest
-            return draw(events, source=payload.data.source, job_link=job_link, mentions=self._mentions)
-        message = render(payload, job_link=job_link, mention=mention_for(payload.type, self._mentions))
-        return as_plain_text(message) if plain else message
+    async def caveat(self) -> str | None:
+        """Return what it takes to find what was posted before; None when that is there.
 
-    def _arguments(self, events: Sequence[Event], message: Message) -> dict[str, Any]:
-        if self._hook is not None:
-            return message.arguments()
-        known_by = batch_id([event.id for event in events])
-        metadata = {"event_type": EVENT_TYPE, "event_payload": {"event_id": known_by}}
-        return {"channel": self._channel, **message.arguments(), "metadata": metadata}
-
-    async def _post(self, arguments: dict[str, Any]) -> None:
-        if self._hook is not None:
-            reply = await self._hook.send_dict(arguments)
-            if not 200 <= reply.status_code < 300:
-                raise self._refused(
-                    reply.status_code, reply.headers, _hook_code(reply.body), reply.body, answer=reply.body
-                )
-            return
-        try:
-            await self._api.chat_postMessage(**arguments)
-        except SlackApiError as error:
-            if error.response.get("ok") is True and 200 <= error.response.status_code < 300:
-                return  # slack-sdk takes none but 200 for a success
-            raise self._judged(error) from None
-
-    def _judged(self, error: SlackApiError) -> SendError | PayloadRefusedError:
-        response: Any = error.response
-        data: Mapping[str, Any] = response.data
-        code = data.get("error")
-        metadata = data.get("response_metadata")
-        messages = metadata.get("messages") if isinstance(metadata, dict) else None
-        return self._refused(
-            response.status_code,
-            response.headers,
-            code if isinstance(code, str) and _CODE.fullmatch(code) else "",
-            "; ".join(map(str, messages)) if isinstance(messages, list) else "",
-            str(data.get("needed") or ""),
-            answer=data.get(NO_OBJECT) or json.dumps(data, ensure_ascii=False),
+        Raises SendError when nobody can tell.
+        """
+        if self._api.scopes is None:
+            await self._api.test()
+        if self._api.may_read is None and is_channel_id(self._channel):
+            await self._past.look(self._channel)
+        if self._api.may_read is not False:
+            return None
+        return (
+            "without the scope channels:history (groups:history for a private channel) a message whose "
+            "answer is lost may be posted twice; add it under OAuth & Permissions and install the app again"
         )
 
-    def _refused(
-        self,
-        status: int,
-        headers: Mapping[str, str],
-        code: str,
-        words: str,
-        needed: str = "",
-        *,
-        answer: str,
-    ) -> SendError | PayloadRefusedError:
-        return refusal(
-            status=status,
-            code=code if shown(code, self._secrets) == code else "",
-            detail=shown(words, self._secrets),
-            needed=shown(needed, self._secrets),
-            retry_after=parse_retry_after(headers.get("Retry-After"), self._now()),
-            hook=self._hook is not None,
-            answer=excerpt(answer, self._secrets),
+    def _is_of_a_job(self, shipment: Shipment) -> bool:
+        return len(shipment.events) == 1 and is_job_event(shipment.events[0].type)
+
+    async def _found(self, shipment: Shipment, known_by: str) -> Receipt | None:
+        """Return what an earlier attempt left there; None when that is nothing, as far as one may look."""
+        if shipment.in_doubt_since is None:
+            return None
+        card = None if self._cards is None else self._cards.of(shipment.record)
+        channel = await self._channel_id(shipment) if card is None else card.channel
+        if channel is None:
+            return None
+        thread_ts = None if card is None else card.ts
+        message = await self._past.find(
+            known_by, channel=channel, thread_ts=thread_ts, since=shipment.in_doubt_since
         )
+        if message is None:
+            return None
+        is_reply = message.get("thread_ts") not in (None, message.get("ts"))
+        if self._cards is None or is_reply or not self._is_of_a_job(shipment):
+            return Receipt(was_there=True, place=self._place(channel, shipment))
+        adopted = self._cards.adopt(channel, str(message.get("ts")), shipment.events[0])
+        return Receipt(was_there=True, place=self._place(channel, shipment), card=adopted)
 
+    async def _channel_id(self, shipment: Shipment) -> str | None:
+        place = shipment.place
+        if is_channel_id(self._channel):
+            return self._channel
+        if place is not None and place.configured == self._channel:
+            return place.id
+        return await self._past.channel_id(self._channel)
 
-def _hook_code(body: str) -> str:
-    """Return the error of an incoming webhook: Slack's are one word, others' are anything."""
-    return body.strip() if _CODE.fullmatch(body.strip()) else ""
+    def _place(self, channel: object, shipment: Shipment) -> Place | None:
+        """Return where the channel is, if that is news."""
+        if not isinstance(channel, str) or is_channel_id(self._channel):
+            return None
+        place = Place(configured=self._channel, id=channel)
+        return None if place == shipment.place else place

@@ -12,8 +12,9 @@ from notifier.glob import matches
 from notifier.model import Event
 from notifier.payload import read_payload
 from notifier.summary import counted, job_title
+from notifier.targets.slack.facts import Block, linked, section
 from notifier.targets.slack.look import look_of, place_of, words_of
-from notifier.targets.slack.message import Block, Message, linked, section
+from notifier.targets.slack.message import Message
 from notifier.targets.slack.mrkdwn import local_time, plain
 
 _LINES = 40

@@ -37,6 +37,9 @@ _PAYLOAD = frozenset(
 )
 _GONE = frozenset({"channel_is_archived", "channel_not_found", "is_archived"})
 _UNKNOWN = frozenset({"fatal_error", "internal_error", "rollup_error"})
+_CREDENTIALS = frozenset(
+    {"account_inactive", "invalid_auth", "missing_scope", "not_authed", "token_expired", "token_revoked"}
+)
 
 _INVITE = "invite the app there: write /invite @its-name in that channel"
 _TOKEN = "copy the Bot User OAuth Token (xoxb-…) of your app again: OAuth & Permissions"  # noqa: S105
@@ -108,7 +111,7 @@ def refusal(
     `needed` the scope that is missing; `hook` says that an incoming webhook gave it; `answer` is how it
     begins, fit to be stored.
     """
-    error = partial(SendError, status=status, answer=answer)
+    error = partial(SendError, status=status, code=code, answer=answer)
     if 300 <= status < 400:
         return error(f"answered {status}, a redirect, which is not followed")
     if status == 429 or code in ("ratelimited", "rate_limited"):
@@ -124,7 +127,23 @@ def refusal(
     if 200 <= status < 300 and not code:
         reason = f"answered {status}, but not as Slack does; is api_url right?"
         return error(reason, outcome_unknown=True)
-    return error(reason, retry_after=retry_after, refused="endpoint" if gone else None)
+    return error(
+        reason,
+        retry_after=retry_after,
+        refused="endpoint" if gone else None,
+        credentials=code in _CREDENTIALS and not hook,
+    )
+
+
+def refused_also_as_plain_text(error: PayloadRefusedError) -> SendError:
+    """Return what it means that Slack refuses a message without any block, too."""
+    return SendError(
+        f"{error.reason}, also as plain text",
+        refused="message",
+        code=error.code,
+        status=error.status,
+        answer=error.answer,
+    )
 
 
 def _reason(status: int, code: str, detail: str, advice: str) -> str:

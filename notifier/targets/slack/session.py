@@ -1,6 +1,7 @@
 """The HTTP under slack-sdk: by itself it follows redirects, reads without a bound and takes any proxy."""
 
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,10 @@ _READ_OF_ANSWER = 1024 * 1024  # Slack repeats the message, each character of it
 
 NO_OBJECT = "(no JSON object)"
 """The key of a body that is none."""
+
+QUIET = logging.getLogger("notifier.slack_sdk")
+"""For slack-sdk, which would log URLs that are secrets."""
+QUIET.setLevel(logging.CRITICAL + 1)
 
 OWN_HEADERS = {"Accept-Encoding": "identity"}
 

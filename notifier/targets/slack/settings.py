@@ -1,118 +1,17 @@
 """What the config says about a Slack target, and what people get wrong in it."""
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, SecretStr, WithJsonSchema
+from pydantic import ConfigDict, Field, JsonValue
 
-from notifier.fields import (
-    HeaderSecret,
-    OptionalUrl,
-    PositiveDuration,
-    Secret,
-    Section,
-    check_http_url,
-    origin,
-    wrong,
-)
+from notifier.fields import EventGlob, OptionalUrl, PositiveDuration, Section, origin
+from notifier.targets.slack.address import ApiUrl, Channel, Token, WebhookUrl, is_slack_hook
 from notifier.targets.slack.mentions import Mentions, mentions_of_nobody
 
 DEFAULT_API_URL = "https://slack.com/api/"
 
-# https://docs.slack.dev/authentication/tokens
-_OTHER_TOKENS = {
-    "xapp-": "an app-level token",
-    "xoxp-": "a user token",
-    "xoxe.xoxp-": "a user token",
-    "xoxe-": "a refresh token",
-    "xoxc-": "a browser's token",
-    "xoxd-": "a browser's cookie",
-    "xoxs-": "a browser's token",
-}
-_NEEDED = (
-    "use the bot token (xoxb-…): api.slack.com/apps, your app, OAuth & Permissions, Bot User OAuth Token"
-)
-_APP_SECRET = re.compile(r"[0-9a-f]{32}")
-# Without a C or a digit at least nine characters, as all ids have: GENERAL is a name in the wrong case.
-_CHANNEL_ID = re.compile(r"C[A-Z0-9]{1,20}|[GDUW](?:(?=[A-Z]*[0-9])[A-Z0-9]{1,20}|[A-Z]{8,20})")
-_CHANNEL_LINK = re.compile(r"https://[a-z0-9.-]+/archives/([CGD][A-Z0-9]{8,20})")
-_CHANNEL_NAME = re.compile(r"""#[^\sA-Z!"#$%&'()*+,./:;<=>?@\[\\\]^`{|}~]{1,80}""")
-_TOKENS = ("xox", "xapp-")
-_HOOK_HOST = "hooks.slack.com"
-_HOOK_START = f"https://{_HOOK_HOST}/services/"
-
-
-def _token(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if text.startswith(("http://", "https://")):
-        raise wrong(
-            "is a URL, not a bot token; an incoming webhook's belongs in webhook_url "
-            "(the variable SLACK_WEBHOOK_URL)"
-        )
-    for prefix, kind in _OTHER_TOKENS.items():
-        if text.startswith(prefix):
-            raise wrong(f"is {kind} ({prefix}…); {_NEEDED}")
-    if _APP_SECRET.fullmatch(text):
-        raise wrong(f"looks like an app's signing or client secret; {_NEEDED}")
-    if " " in text:
-        raise wrong("has a space in it; write the token alone")
-    return value
-
-
-def _webhook_url(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if text.startswith(_TOKENS):
-        raise wrong(
-            "is a token, not a URL; a bot token belongs in token, with a channel "
-            "(the variables SLACK_BOT_TOKEN and SLACK_CHANNEL)"
-        )
-    parts = urlsplit(check_http_url(text))
-    if f".{parts.hostname}".endswith(".slack.com") and not text.lower().startswith(_HOOK_START):
-        workflow = parts.path.startswith(("/triggers/", "/workflows/"))
-        raise wrong(
-            f"is no incoming webhook: Slack's start with {_HOOK_START}"
-            + ("; this one starts a workflow and takes no messages" if workflow else "")
-        )
-    return value
-
-
-def _channel(value: str) -> str:
-    if _CHANNEL_ID.fullmatch(value) or _CHANNEL_NAME.fullmatch(value):
-        return value
-    if value.startswith(_TOKENS):
-        raise wrong("is a token; it belongs in token (the variable SLACK_BOT_TOKEN)")
-    if value.startswith("@"):
-        raise wrong(
-            "is a person; to write to one use their id, such as U0123456789 (Profile, Copy member ID)"
-        )
-    if link := _CHANNEL_LINK.match(value):
-        raise wrong(f'is a link; write the id that is in it: "{link[1]}"')
-    if _CHANNEL_NAME.fullmatch(name := f"#{value.removeprefix('#').lower()}"):
-        said = "must start with # when it is a name"
-        if value.startswith("#"):
-            said = "must be in lower case, as the names of Slack's channels are"
-        # One with a digit may be a secret that went astray.
-        raise wrong(said + (f': write "{name}"' if not any(map(str.isdigit, name)) else ""))
-    raise wrong('must be a channel\'s name such as "#data-backfills", or its id such as "C0123456789"')
-
-
-def _api_url(value: str) -> str:
-    parts = urlsplit(check_http_url(value))
-    if parts.query or parts.fragment:
-        raise wrong("must end before ? and #: the API's methods are added to it")
-    if parts.path.rstrip("/").rpartition("/")[2] in ("chat.postMessage", "auth.test"):
-        raise wrong("must end before the name of a method, which is added to it")
-    if parts.username is not None or parts.password is not None:
-        raise wrong("has a user name in it; Slack's API takes the token alone")
-    return value if value.endswith("/") else f"{value}/"
-
-
-_URL_SCHEMA = WithJsonSchema({"type": "string", "title": "URL", "pattern": r"^https?://"})
-_TOKEN_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
-_CHANNEL_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^(#|[CGDUW][A-Z0-9])"})
 _WAYS: list[list[JsonValue]] = [
     ["token", "channel"],
     ["token_file", "channel"],
@@ -128,40 +27,48 @@ class SlackSettings(Section):
 
     type: Literal["slack"]
     """The kind of target."""
-    token: Annotated[HeaderSecret, AfterValidator(_token), _TOKEN_SCHEMA] | None = None
+    token: Token | None = None
     """The bot token, `xoxb-…`; the app needs the scope `chat:write` and has to be invited to the channel."""
     token_file: str | None = None
     """A file that holds the bot token."""
-    channel: Annotated[str, AfterValidator(_channel), _CHANNEL_SCHEMA] | None = None
+    channel: Channel | None = None
     """With a token: where messages go, a name such as "#data-backfills" or an id such as "C0123456789"."""
-    webhook_url: Annotated[Secret, AfterValidator(_webhook_url), _URL_SCHEMA] | None = None
+    webhook_url: WebhookUrl | None = None
     """The URL of an incoming webhook of Slack, Mattermost or the like, instead of a token and a channel."""
     webhook_url_file: str | None = None
     """A file that holds the URL."""
     style: Literal["card", "message"] | None = None
-    """"message": one message an event, the only style of a webhook_url. "card": one live message a job, its
-    events in the thread; not available yet: as "message". Without this key it is "message", and with a token
-    "card" as soon as that is available."""
+    """"card": one live message a job, its events in the thread; the default with a token. "message": one
+    message an event, the only style of a webhook_url."""
+    card_refresh: PositiveDuration = timedelta(seconds=30)
+    """In style "card": how often a card is edited at most while only its job's progress changes."""
+    broadcast: list[EventGlob] = Field(default_factory=list)
+    """In style "card": the types of events (globs) whose replies are shown in the channel, too."""
     mentions: Mentions = Field(default_factory=dict)
     """Whom messages mention, by type of event (a glob will do): "<@U…>" is a person, "<!subteam^S…>" a group,
     "<!here>" whoever is online."""
-    api_url: Annotated[str, AfterValidator(_api_url), Field(repr=False), _URL_SCHEMA] = DEFAULT_API_URL
+    api_url: ApiUrl = DEFAULT_API_URL
     """With a token: where Slack's API is."""
     timeout: PositiveDuration = timedelta(seconds=15)
-    """The longest one attempt may take."""
+    """The longest one request may take."""
     proxy: OptionalUrl = ""
     """An HTTP proxy to go through."""
     ca_file: str = ""
     """A file of certificates to trust instead of the system's, as PEM."""
 
     @property
+    def has_cards(self) -> bool:
+        """Whether each job has one live message."""
+        return self.webhook_url is None and self.style != "message"
+
+    @property
     def shown(self) -> str:
         """Where messages go, as far as it may be shown."""
         if self.webhook_url is not None:
             return f"Slack, by an incoming webhook of {origin(self.webhook_url.get_secret_value())}"
-        return f"Slack, {self.channel} by a bot token" + (
-            "" if self.api_url == DEFAULT_API_URL else f" at {origin(self.api_url)}"
-        )
+        style = "a card a job" if self.has_cards else "a message an event"
+        at = "" if self.api_url == DEFAULT_API_URL else f" at {origin(self.api_url)}"
+        return f"Slack, {self.channel} by a bot token{at}, {style}"
 
 
 def slack_faults(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -177,9 +84,12 @@ def slack_faults(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "style", '"card" needs a token: what an incoming webhook posted cannot be changed'
         if "api_url" in table:
             yield "api_url", "goes with a token; an incoming webhook has its own URL"
+        yield from _without_cards(table, "an incoming webhook can neither edit messages nor write in threads")
     elif has_token:
         if "channel" not in table:
             yield "channel", 'is missing; set the channel\'s name, such as "#data-backfills", or its id'
+        if table.get("style") == "message":
+            yield from _without_cards(table, 'style = "message" has no cards')
     else:
         yield (
             "token",
@@ -189,9 +99,7 @@ def slack_faults(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from mentions_of_nobody(table.get("mentions"))
 
 
-def is_slack_hook(url: Any) -> bool:
-    """Return whether this is the URL of something that Slack's own servers answer."""
-    try:
-        return isinstance(url, str) and urlsplit(url).hostname == _HOOK_HOST
-    except ValueError:
-        return False
+def _without_cards(table: Mapping[str, Any], why: str) -> Iterator[tuple[str, str]]:
+    for key in ("card_refresh", "broadcast"):
+        if key in table:
+            yield key, f'goes with style "card": {why}'

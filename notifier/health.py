@@ -1,0 +1,109 @@
+"""Which targets fail, since when, and what others are told of it."""
+
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from notifier.model import Event, Outage, SourceRecord
+from notifier.outages import tell_down, tell_up, with_outage
+from notifier.outbox import present
+from notifier.sending import SendError
+from notifier.state import State
+
+_TOO_MANY = 429
+
+Telling = Callable[[SourceRecord], tuple[SourceRecord, Event]]
+"""Makes an event of what a record holds."""
+Tell = Callable[[str, str, Telling], Awaitable[None]]
+"""Given a source, a target that is not to hear of it, and the event to be made."""
+
+
+class Health:
+    """Has a target that failed for `down_after` told to the others, and when it works again.
+
+    What it knows is stored with the source whose delivery failed first, so that it outlives a restart.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        sources: Collection[str],
+        down_after: timedelta,
+        tell: Tell,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._state = state
+        self._down_after = down_after
+        self._tell = tell
+        self._now = now
+        self._failing = {
+            target: (source, outage)
+            for source, record in state.records.sources().items()
+            for target, outage in record.outages.items()
+            if source in sources
+        }
+        self._over: list[tuple[str, str, Outage]] = []
+
+    def heard(self, source: str, target: str, error: SendError | None) -> bool:
+        """Note how an attempt ended; return whether `tell_due` has something to do because of it.
+
+        A refusal and a request to slow down are answers: they say nothing of whether the target works.
+        """
+        if error is None:
+            if (failing := self._failing.pop(target, None)) is None:
+                return False
+            self._over.append((failing[0], target, failing[1]))
+            return True
+        if error.refused is not None or error.status == _TOO_MANY:
+            return False
+        is_new = target not in self._failing
+        first, outage = self._failing.get(target, (source, Outage(since=self._now(), reason="")))
+        self._failing[target] = (first, msgspec.structs.replace(outage, reason=error.reason))
+        return is_new
+
+    async def tell_due(self) -> timedelta | None:
+        """Tell what is to be told now, and store the rest; return how long to wait until the next is due."""
+        while self._over:
+            source, target, outage = self._over.pop(0)
+            if outage.told:
+                up = partial(tell_up, source=source, target=target, now=self._now())
+                await self._tell(source, target, up)
+            else:
+                await self._store(source, target, None)
+        waits = [await self._look(*each) for each in list(self._failing.items())]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _look(self, target: str, failing: tuple[str, Outage]) -> timedelta | None:
+        (source, outage), now = failing, self._now()
+        if outage.told:
+            return None
+        if outage.since > now:  # the clock was set back: nobody is to wait for it
+            outage = msgspec.structs.replace(outage, since=now)
+        wait = outage.since + self._down_after - now
+        due = wait <= timedelta(0)
+        self._failing[target] = (source, msgspec.structs.replace(outage, told=due))
+        if due:
+            down = partial(_down, outage=outage, source=source, target=target, now=now)
+            await self._tell(source, target, down)
+            return None
+        stored = present(self._state.records.source(source)).outages.get(target)
+        if stored is None or stored.since != outage.since:
+            await self._store(source, target, outage)
+        return wait
+
+    async def _store(self, source: str, target: str, outage: Outage | None) -> None:
+        await self._state.commit(sources={source: partial(_with, target=target, outage=outage)})
+
+
+def _with(record: SourceRecord | None, *, target: str, outage: Outage | None) -> SourceRecord:
+    return with_outage(present(record), target, outage)
+
+
+def _down(
+    record: SourceRecord, *, outage: Outage, source: str, target: str, now: datetime
+) -> tuple[SourceRecord, Event]:
+    """Return what `tell_down` does, with the newest reason."""
+    return tell_down(with_outage(record, target, outage), source=source, target=target, now=now)

@@ -1,0 +1,127 @@
+"""What a process works with, made from a config and joined."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Collection
+from functools import partial
+
+import msgspec
+
+from notifier.assembly import make_source, make_targets, open_session
+from notifier.dispatcher import Dispatcher
+from notifier.model import RecordKey
+from notifier.notices import Notices
+from notifier.pace import Pace
+from notifier.pipeline import Pipeline
+from notifier.refresher import Refresher
+from notifier.replays import Replays
+from notifier.retry import RetryPolicy
+from notifier.route import route
+from notifier.sending import InspectableTarget, SendError
+from notifier.settings import Settings
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
+from notifier.upkeep import Upkeep
+from notifier.watcher import Watcher
+
+_log = logging.getLogger(__name__)
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process works with."""
+
+    state: State
+    watchers: list[Watcher]
+    dispatchers: list[Dispatcher]
+    refreshers: list[Refresher]
+    targets: list[InspectableTarget]
+    notices: Notices
+    upkeep: Upkeep
+    replays: Replays
+
+    async def tell_caveats(self) -> None:
+        """Log what the credentials of targets are too few for; nothing of those that cannot be asked now."""
+        for target in self.targets:
+            with contextlib.suppress(SendError):
+                if (words := await target.caveat()) is not None:
+                    _log.warning("%s: %s", target.name, words)
+
+
+@contextlib.asynccontextmanager
+async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
+    """Open the state, take up what it owes, and yield all parts, which end with the context.
+
+    Raises StoreError when the state cannot be used.
+    """
+    async with (
+        State(partial(SqliteStore, settings.store.path)) as state,
+        open_session() as source_session,
+        open_session() as target_session,
+    ):
+        retry = RetryPolicy(
+            first_retry=settings.delivery.first_retry,
+            max_retry=settings.delivery.max_retry,
+            give_up_after=settings.delivery.give_up_after,
+        )
+        targets = make_targets(settings, target_session)
+        routed = partial(route, routes=settings.routes, targets=tuple(targets))
+        dispatchers: dict[str, Dispatcher] = {}
+        pipeline = Pipeline(state, dispatchers)
+        notices = Notices(
+            state=state,
+            sources=[source.name for source in settings.sources],
+            route=routed,
+            passed_on=pipeline.pass_on,
+            down_after=settings.delivery.down_after,
+        )
+        refreshers = {
+            name: Refresher(name, target.cards, state=state)
+            for name, target in targets.items()
+            if target.cards is not None
+        }
+        for name, target in targets.items():
+            dispatchers[name] = Dispatcher(
+                target,
+                state=state,
+                retry=retry,
+                once=once,
+                died=notices.look,
+                heard=notices.heard,
+                settled=refreshers[name].sent if name in refreshers else lambda _: None,
+            )
+
+        def changed(keys: Collection[RecordKey]) -> None:
+            for refresher in refreshers.values():
+                refresher.look(keys)
+
+        watchers = [
+            Watcher(
+                make_source(source, source_session),
+                state=state,
+                pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
+                announce_first=source.first_poll == "announce",
+                route=routed,
+                passed_on=pipeline.pass_on,
+                changed=changed,
+            )
+            for source in settings.sources
+        ]
+        await pipeline.resume([watcher.name for watcher in watchers])
+        upkeep = Upkeep(
+            state=state,
+            keep=settings.store.keep,
+            listing=lambda: {watcher.name for watcher in watchers if watcher.is_current},
+        )
+        replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
+        for refresher in refreshers.values():
+            await refresher.resume()
+        yield Parts(
+            state=state,
+            watchers=watchers,
+            dispatchers=list(dispatchers.values()),
+            refreshers=list(refreshers.values()),
+            targets=list(targets.values()),
+            notices=notices,
+            upkeep=upkeep,
+            replays=replays,
+        )

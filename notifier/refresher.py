@@ -1,0 +1,165 @@
+"""The cards of one target, kept true between the events that it is sent."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from notifier.edits import Edits
+from notifier.model import Card, JobKey, JobRecord, RecordKey, is_active, utc_now
+from notifier.outbox import pending
+from notifier.rate import outdated_at
+from notifier.sending import CardLostError, Cards, SendError
+from notifier.state import State
+from notifier.summary import one_line
+from notifier.turn import Turn
+
+_log = logging.getLogger(__name__)
+
+_FIRST_REST_SECONDS = 5.0
+_LONGEST_REST_SECONDS = 300.0
+_FOR_THE_LANE_SECONDS = 5.0
+"""How long an event that is about to be sent may take: it brings its card up to date itself."""
+
+
+class Refresher:
+    """Edits each card that does not show its job as it is, the newest state only.
+
+    Nothing is stored of what is still to be edited: what a card shows stands in the job's record, and is
+    compared with the job after every change and after a start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cards: Cards,
+        *,
+        state: State,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.name = name
+        self._cards = cards
+        self._state = state
+        self._now = now
+        self._edits = Edits(cards.allowance, spare=cards.spare)
+        self._jobs: set[JobKey] = set()
+        """Those that have a card."""
+        self._failures = 0
+        self._wake = asyncio.Event()
+
+    async def resume(self) -> None:
+        """Look at all stored cards. Those of jobs that ended are true, but for an event not shown yet."""
+        turn = Turn()
+        for key, record in self._state.records.jobs():
+            await turn.pass_on()
+            card = record.cards.get(self.name)
+            if card is None:
+                continue
+            self._jobs.add(key)
+            if is_active(record.snapshot.status) or card.seq != record.seq:
+                self._ask(key, record, card)
+
+    def sent(self, keys: Collection[RecordKey]) -> None:
+        """Look at the cards of jobs that something was just sent about; there may be new ones."""
+        for source, job_id in keys:
+            if job_id is not None:
+                self._jobs.add((source, job_id))
+        self.look(keys)
+
+    def look(self, keys: Collection[RecordKey]) -> None:
+        """Look at the cards of jobs that have just changed."""
+        for source, job_id in keys:
+            if job_id is None or (key := (source, job_id)) not in self._jobs:
+                continue
+            record = self._state.records.job(key)
+            card = None if record is None else record.cards.get(self.name)
+            if record is None or card is None:
+                self._jobs.discard(key)
+            else:
+                self._ask(key, record, card)
+
+    async def run(self) -> None:
+        """Edit what is to be edited, when it may be, until cancelled.
+
+        Raises StoreError when the state fails.
+        """
+        while True:
+            self._wake.clear()
+            await self.work_off()
+            due = self._edits.next_due()
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def work_off(self) -> None:
+        """Edit what may be edited now."""
+        while (key := self._edits.take(time.monotonic())) is not None:
+            await self._bring_up_to_date(key)
+
+    def _ask(self, key: JobKey, record: JobRecord, card: Card) -> None:
+        now = time.monotonic()
+        if card.seq == record.seq and card.shown:
+            since_edit = max(timedelta(0), self._now() - card.edited_at)
+            wait = max(timedelta(0), self._cards.refresh - since_edit)
+            self._edits.ask(key, now + wait.total_seconds())
+        elif any(delivery.target == self.name for delivery in pending(record)):
+            self._edits.put_off(key, now + _FOR_THE_LANE_SECONDS)
+        else:
+            self._edits.ask_for_event(key)
+        self._wake.set()
+
+    async def _bring_up_to_date(self, key: JobKey) -> None:
+        record = self._state.records.job(key)
+        card = None if record is None else record.cards.get(self.name)
+        if record is None or card is None:
+            return
+        try:
+            edited = await self._cards.edit(card, record, source=key[0], job_id=key[1])
+        except CardLostError as error:
+            what = f"the card of job {key[1]} is gone: {error}; its next event makes a new one"
+            _log.info("%s: %s", self.name, one_line(what, 400))
+            await self._state.commit(jobs={key: partial(_with_card, target=self.name, old=card, new=None)})
+        except SendError as error:
+            self._failed(key, error)
+        else:
+            self._failures = 0
+            if edited is not card:
+                await self._state.commit(
+                    jobs={key: partial(_with_card, target=self.name, old=card, new=edited)}
+                )
+            self._look_when_outdated(key, record)
+
+    def _failed(self, key: JobKey, error: SendError) -> None:
+        if error.refused:
+            _log.warning("%s: the card of a job was not edited: %s", self.name, error.reason)
+            return  # until the job changes again
+        self._failures += 1
+        doublings = min(self._failures - 1, 10)
+        rest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2**doublings)
+        if error.retry_after is None:
+            level = logging.WARNING if self._failures == 1 else logging.DEBUG
+            _log.log(level, "%s: cards are not edited for %.0f s: %s", self.name, rest, error.reason)
+            self._edits.rest(time.monotonic() + rest)
+        self.look([key])
+
+    def _look_when_outdated(self, key: JobKey, record: JobRecord) -> None:
+        at = outdated_at(record.snapshot.samples)
+        if at is not None and (wait := at - self._now()) > timedelta(0):
+            self._edits.ask(key, time.monotonic() + wait.total_seconds())
+
+
+def _with_card(record: JobRecord | None, *, target: str, old: Card, new: Card | None) -> JobRecord | None:
+    """Return the newest record with a card replaced, unless it is another message by now."""
+    if record is None:
+        return None
+    present = record.cards.get(target)
+    if present is None or present.ts != old.ts or present.channel != old.channel:
+        return record
+    cards = {name: card for name, card in record.cards.items() if name != target}
+    return msgspec.structs.replace(record, cards=cards if new is None else cards | {target: new})

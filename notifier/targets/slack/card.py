@@ -1,0 +1,193 @@
+"""The one live message about a job, and the replies in its thread: pure.
+
+A card says nothing that changes by itself as time passes, such as how long ago something was: it is true
+until the job changes.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import zip_longest
+
+import msgspec
+import xxhash
+
+from notifier.duration import spell_duration
+from notifier.element import Details, read_details
+from notifier.model import STATUS_TYPES, JobRecord, Phase, is_active
+from notifier.payload import MARK, Payload, Progress, progress_of
+from notifier.rate import is_outdated
+from notifier.summary import headline, summarize
+from notifier.targets.slack.facts import (
+    Block,
+    Line,
+    bar,
+    error_block,
+    foot,
+    job_lines,
+    linked,
+    section,
+    sections,
+)
+from notifier.targets.slack.look import look_of
+from notifier.targets.slack.message import Message, summary_of, title
+from notifier.targets.slack.mrkdwn import local_time, plain
+
+_SUMMARY = 600
+_SHOWN_PHASES = 6
+_CHUNKS = re.compile(r" \(\d+ chunks?\)$")  # the bar tells them
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card shows."""
+
+    status: str
+    summary: str
+    title: str
+    """As mrkdwn."""
+    details: Details
+    progress: Progress | None
+    phases: tuple[Phase, ...]
+    foot: Block
+    mark: str = ""
+
+
+def card_of(record: JobRecord, *, source: str, job_id: str, job_link: str, now: datetime) -> Message:
+    """Return the card of a job as it is; `now` only tells a rate of long ago from a present one."""
+    snapshot = record.snapshot
+    details = read_details(snapshot.element)
+    samples = () if is_outdated(snapshot.samples, now) else snapshot.samples
+    summary = summarize(
+        job_id=job_id,
+        status=snapshot.status,
+        previous_status=snapshot.phases[-2].status if len(snapshot.phases) > 1 else None,
+        details=details,
+        first_seen=snapshot.first_seen,
+        now=snapshot.status_since,
+    )
+    name, words = headline(summary, details, job_id)
+    label = linked(plain(name, 150), job_id, job_link)
+    return _draw(
+        _Job(
+            status=snapshot.status,
+            summary=summary,
+            title=f"*{label}* {plain(words, 200)}" if label else f"*{plain(words, 200)}*",
+            details=details,
+            progress=progress_of(details, samples, transporting=snapshot.status == "transporting"),
+            phases=snapshot.phases,
+            foot=_foot(details, source, job_id),
+        )
+    )
+
+
+def card_of_event(payload: Payload, *, record: JobRecord | None, job_link: str) -> Message:
+    """Return the card of a job as it was when something happened; the record knows its phases until then."""
+    data = payload.data
+    observed = datetime.fromisoformat(payload.timestamp)
+    phases = () if record is None else record.snapshot.phases
+    before = tuple(phase for phase in phases if phase.since is None or phase.since <= observed)
+    details = read_details(data.job)
+    return _draw(
+        _Job(
+            status=data.status or "",
+            summary=summary_of(payload),
+            title=title(payload, details, job_link),
+            details=details,
+            progress=data.progress,
+            phases=before if before and before[-1].status == data.status else (),
+            foot=_foot(details, data.source, data.job_id or "", test=data.test),
+            mark=MARK if data.test else "",
+        )
+    )
+
+
+def reply_to(payload: Payload, *, job_link: str, mention: str) -> Message:
+    """Return what is written in the thread of a job's card: what happened, and an error in full.
+
+    It stands for itself: notifications and the channel show it without the card. `mention` stands as it is.
+    """
+    look, details = look_of(payload.type), read_details(payload.data.job)
+    head, tail = f"{look.emoji} {MARK if payload.data.test else ''}", f" {mention}" if mention else ""
+    summary = plain(summary_of(payload), _SUMMARY)
+    errors = tuple(error_block(details.error_message))
+    return Message(
+        text=f"{head}{summary}{tail}",
+        blocks=(section(f"{head}{title(payload, details, job_link)}{tail}"),),
+        attachments=({"color": look.colour, "fallback": summary, "blocks": errors},) if errors else (),
+    )
+
+
+def with_mention(card: Message, mention: str) -> Message:
+    """Return a card that is about to be posted, mentioning somebody: an edit would notify nobody."""
+    if not mention:
+        return card
+    first, *others = card.blocks
+    text = {**first["text"], "text": f"{first['text']['text']} {mention}"}
+    return msgspec.structs.replace(
+        card, text=f"{card.text} {mention}", blocks=({**first, "text": text}, *others)
+    )
+
+
+def fingerprint(message: Message) -> str:
+    """Return 16 hex digits that are the same for what looks the same."""
+    parts = json.dumps([message.text, message.blocks, message.attachments])
+    return xxhash.xxh3_64_hexdigest(parts.encode())
+
+
+def _draw(job: _Job) -> Message:
+    type_ = f"backfill.{job.status}"
+    look = look_of(type_ if type_ in STATUS_TYPES else "")
+    head, summary = f"{look.emoji} {job.mark}", plain(job.summary, _SUMMARY)
+    title = _CHUNKS.sub("", job.title) if job.progress is not None else job.title
+    body = (*sections(_lines(job)), *error_block(job.details.error_message), job.foot)
+    return Message(
+        text=f"{head}{summary}",
+        blocks=(section(f"{head}{title}"),),
+        attachments=({"color": look.colour, "fallback": summary, "blocks": body},),
+    )
+
+
+def _lines(job: _Job) -> Iterator[Line]:
+    active = is_active(job.status)
+    yield "", bar(job.progress)
+    yield "", _pace(job.progress) if active else ""
+    yield from job_lines(job.details)
+    yield "Phases", " → ".join(_phases(job.phases, active=active)) if len(job.phases) > 1 else ""
+
+
+def _foot(details: Details, source: str, job_id: str, *, test: bool = False) -> Block:
+    return foot(
+        "" if details.time_created is None else f"ordered {local_time(details.time_created)}",
+        plain(source, 100),
+        plain(job_id, 200),
+        "a sample: nothing happened" if test else "",
+    )
+
+
+def _pace(progress: Progress | None) -> str:
+    if progress is None or progress.chunks_per_minute is None:
+        return ""
+    rate = progress.chunks_per_minute
+    words = f"{f'{rate:,.1f}'.removesuffix('.0')} chunks a minute"
+    if rate < 1:
+        words = f"a chunk in {spell_duration(timedelta(minutes=1 / rate))}"
+    if progress.eta is None:
+        return words
+    end = datetime.fromisoformat(progress.eta).replace(second=0, microsecond=0)
+    return f"{words}, done about {local_time(end)}"
+
+
+def _phases(phases: tuple[Phase, ...], *, active: bool) -> Iterator[str]:
+    if len(phases) > _SHOWN_PHASES:
+        yield "…"
+    shown = phases[-_SHOWN_PHASES:]
+    for phase, following in zip_longest(shown, shown[1:]):
+        name = plain(phase.status, 30)
+        if following is None:
+            since = "" if phase.since is None else local_time(phase.since)
+            yield f"{name} {'since ' if active else ''}{since}" if since else name
+        elif phase.since is None or following.since is None or following.since < phase.since:
+            yield name
+        else:
+            yield f"{name} {spell_duration(following.since - phase.since)}"
