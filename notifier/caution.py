@@ -7,7 +7,7 @@ from stat import S_ISDIR
 
 from notifier.duration import format_duration
 from notifier.glob import matches
-from notifier.model import ALL_TYPES
+from notifier.model import ALL_TYPES, JOB_TYPES
 from notifier.problem import did_you_mean, os_words
 from notifier.settings import Settings
 from notifier.targets.slack.settings import SlackSettings
@@ -56,6 +56,8 @@ def _slack(target: SlackSettings) -> Iterator[str]:
     for glob in target.broadcast:
         if not any(matches(glob, known) for known in ALL_TYPES):
             yield f'broadcast of "{glob}", which is no known type of event' + did_you_mean(glob, ALL_TYPES)
+        elif not any(matches(glob, known) for known in JOB_TYPES):
+            yield f'broadcast of "{glob}" does nothing: only events of jobs are replies'
 
 
 def _shared_keys(settings: Settings) -> Iterator[str]:

@@ -34,8 +34,8 @@ class Dispatcher:
 
     With `once` each delivery is attempted at most one time (and one more alone, when it was refused
     together with others), and `run` returns when nothing is due.
-    `died` is called after each commit that made dead letters, `settled` after each success with the keys of
-    the records whose deliveries these were, `heard` after each attempt with source, target and what failed.
+    `died` is called after each commit that made dead letters, `settled` after each attempt with the keys of
+    the records whose deliveries these were, `heard` with source, target and what failed.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class Dispatcher:
         settlement = Settlement(
             deliveries=tuple((key, event, each) for key, event, _, each in judged),
             ended=None if outcome == "retry" else fixed,
-            receipt=Receipt() if isinstance(receipt, SendError) else receipt,
+            receipt=Receipt(card=receipt.card) if isinstance(receipt, SendError) else receipt,
         )
         await self._state.commit(jobs=settlement.job_updates(), sources=settlement.source_updates())
         wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
@@ -208,12 +208,13 @@ class Dispatcher:
         )
         _log.log(level, "%s: %s", self.name, line)
         self._heard(found[0][0][0], self.name, error)
-        if error is None:
-            self._settled([key for key, _, _ in found])
-        elif error.credentials and outcome == "retry" and not self._once:
+        self._settled([key for key, _, _ in found])
+        due = time.monotonic() + wait.total_seconds()
+        if error is not None and error.credentials and outcome == "retry" and not self._once:
             # A target of one attempt at a time is sent nothing else meanwhile: it would be refused as well.
-            await self._recovery.wait(wait)
-        self._go_on(batch, outcome, error, wait)
+            was_that = await self._recovery.wait(wait)
+            due = 0.0 if was_that else time.monotonic()  # the first to go: the others need not find out, too
+        self._go_on(batch, outcome, error, due)
 
     async def _fix(self, batch: Batch) -> OpenBatch | None:
         """Return what is stored of an attempt before it is made, where deliveries can be grouped.
@@ -234,7 +235,7 @@ class Dispatcher:
     def _shipment(self, batch: Batch, found: Sequence[_Found]) -> Shipment:
         """Return what the target is given; a job's record as it is now, its card may just have changed."""
         source, job_id = batch.members[0].key
-        record = self._state.records.job((source, job_id)) if job_id and len(found) == 1 else None
+        record = self._state.records.job((source, job_id)) if job_id is not None and len(found) == 1 else None
         own = self._state.records.source(source)
         doubts = (
             in_doubt_since(delivery, cut_off=waiting.cut_off)
@@ -261,9 +262,10 @@ class Dispatcher:
                 return SendError(reason, refused="message")
             return SendError(reason, outcome_unknown=True)
 
-    def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, wait: timedelta) -> None:
+    def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, due: float) -> None:
         now = time.monotonic()
         if error is None:
+            self._recovery.worked()
             if self._lane.succeeded():
                 _log.info("%s: works again", self.name)
         else:
@@ -273,9 +275,6 @@ class Dispatcher:
             if counts and self._lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
         if outcome == "retry":
-            due = now + wait.total_seconds()
-            if error is not None and error.credentials:
-                due = 0.0  # it has waited, and goes before all that need not find out the same
             self._lane.retry(batch, math.inf if self._once else due)
         elif outcome == "split":
             self._lane.split(batch, now)

@@ -11,6 +11,8 @@ _FEWEST = 2
 _FIRST_PERCENT = 2.0
 _FARTHEST = timedelta(days=3650)
 _MINUTE = timedelta(minutes=1)
+_MOST = 10**15
+"""Chunks: more is no number that a job has, and may be none that a float can hold."""
 
 
 def with_sample(samples: tuple[Sample, ...], chunks_left: int | None, now: datetime) -> tuple[Sample, ...]:
@@ -74,4 +76,6 @@ def _rate(samples: tuple[Sample, ...]) -> float | None:
         return None
     minutes = (samples[-1].at - samples[0].at) / _MINUTE
     delivered = samples[0].chunks_left - samples[-1].chunks_left
-    return delivered / minutes if minutes > 0 and delivered > 0 else None
+    if minutes <= 0 or not 0 < delivered <= _MOST:
+        return None
+    return delivered / minutes

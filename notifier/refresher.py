@@ -13,6 +13,7 @@ from notifier.edits import Edits
 from notifier.model import Card, JobKey, JobRecord, RecordKey, is_active, utc_now
 from notifier.outbox import pending
 from notifier.rate import outdated_at
+from notifier.report import place
 from notifier.sending import CardLostError, Cards, SendError
 from notifier.state import State
 from notifier.summary import one_line
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 300.0
+_LONGEST_EDIT_SECONDS = 300.0
+_FORGET_FROM = 1000
 _FOR_THE_LANE_SECONDS = 5.0
 """How long an event that is about to be sent may take: it brings its card up to date itself."""
 
@@ -47,7 +50,10 @@ class Refresher:
         self._now = now
         self._edits = Edits(cards.allowance, spare=cards.spare)
         self._jobs: set[JobKey] = set()
-        """Those that have a card."""
+        """Those that have a card; some of them may be forgotten by now."""
+        self._most_jobs = _FORGET_FROM
+        self._for_the_lane: dict[JobKey, float] = {}
+        """Until when those wait whose events are about to be sent."""
         self._failures = 0
         self._wake = asyncio.Event()
 
@@ -68,6 +74,9 @@ class Refresher:
         for source, job_id in keys:
             if job_id is not None:
                 self._jobs.add((source, job_id))
+        if len(self._jobs) > self._most_jobs:
+            self._jobs = {key for key in self._jobs if key[1] in self._state.records.job_ids(key[0])}
+            self._most_jobs = 2 * len(self._jobs) + _FORGET_FROM
         self.look(keys)
 
     def look(self, keys: Collection[RecordKey]) -> None:
@@ -99,34 +108,55 @@ class Refresher:
 
     async def work_off(self) -> None:
         """Edit what may be edited now."""
+        turn = Turn()
         while (key := self._edits.take(time.monotonic())) is not None:
+            await turn.pass_on()
             await self._bring_up_to_date(key)
 
     def _ask(self, key: JobKey, record: JobRecord, card: Card) -> None:
         now = time.monotonic()
         if card.seq == record.seq and card.shown:
-            since_edit = max(timedelta(0), self._now() - card.edited_at)
-            wait = max(timedelta(0), self._cards.refresh - since_edit)
-            self._edits.ask(key, now + wait.total_seconds())
+            self._edits.ask(key, now + self._wait(card).total_seconds())
         elif any(delivery.target == self.name for delivery in pending(record)):
-            self._edits.put_off(key, now + _FOR_THE_LANE_SECONDS)
+            until = self._for_the_lane.setdefault(key, now + _FOR_THE_LANE_SECONDS)
+            self._edits.put_off(key, until)
         else:
+            self._for_the_lane.pop(key, None)
             self._edits.ask_for_event(key)
         self._wake.set()
+
+    def _wait(self, card: Card) -> timedelta:
+        """Return how long a card whose job only progresses is to be left alone."""
+        since_edit = self._now() - card.edited_at
+        if since_edit < timedelta(0):  # the clock was set back: nobody is to wait for it
+            return timedelta(0)
+        return max(timedelta(0), self._cards.refresh - since_edit)
 
     async def _bring_up_to_date(self, key: JobKey) -> None:
         record = self._state.records.job(key)
         card = None if record is None else record.cards.get(self.name)
+        self._for_the_lane.pop(key, None)
         if record is None or card is None:
             return
+        if card.seq == record.seq and card.shown and self._wait(card):
+            self._ask(key, record, card)  # it was edited since it was asked for
+            return
         try:
-            edited = await self._cards.edit(card, record, source=key[0], job_id=key[1])
+            async with asyncio.timeout(
+                _LONGEST_EDIT_SECONDS
+            ):  # an edit ends by itself: for one that does not
+                edited = await self._cards.edit(card, record, source=key[0], job_id=key[1])
+        except TimeoutError:
+            self._failed(key, SendError("no answer in time"))
         except CardLostError as error:
             what = f"the card of job {key[1]} is gone: {error}; its next event makes a new one"
             _log.info("%s: %s", self.name, one_line(what, 400))
             await self._state.commit(jobs={key: partial(_with_card, target=self.name, old=card, new=None)})
         except SendError as error:
             self._failed(key, error)
+        except Exception as error:  # noqa: BLE001 - one bad card must not stop the service
+            what = f"{type(error).__name__} {place(error)}"
+            _log.warning("%s: the card of a job was not edited: %s", self.name, what)
         else:
             self._failures = 0
             if edited is not card:
@@ -139,13 +169,15 @@ class Refresher:
         if error.refused:
             _log.warning("%s: the card of a job was not edited: %s", self.name, error.reason)
             return  # until the job changes again
+        if error.retry_after is not None:
+            self.look([key])  # the allowance knows until when
+            return
         self._failures += 1
         doublings = min(self._failures - 1, 10)
         rest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2**doublings)
-        if error.retry_after is None:
-            level = logging.WARNING if self._failures == 1 else logging.DEBUG
-            _log.log(level, "%s: cards are not edited for %.0f s: %s", self.name, rest, error.reason)
-            self._edits.rest(time.monotonic() + rest)
+        level = logging.WARNING if self._failures == 1 else logging.DEBUG
+        _log.log(level, "%s: cards are not edited for %.0f s: %s", self.name, rest, error.reason)
+        self._edits.rest(time.monotonic() + rest)
         self.look([key])
 
     def _look_when_outdated(self, key: JobKey, record: JobRecord) -> None:

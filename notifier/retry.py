@@ -84,10 +84,9 @@ def in_doubt_since(delivery: Delivery, *, cut_off: bool) -> datetime | None:
 
     `cut_off` says that an earlier process may have ended in the middle of one.
     """
-    since_made = delivery.history[-delivery.attempts :] if delivery.attempts else ()
-    if cut_off or any(attempt.outcome == "unknown" for attempt in since_made):
-        return delivery.first_attempt_at or delivery.created_at
-    return None
+    if cut_off or len(delivery.history) < delivery.attempts:
+        return delivery.created_at  # nothing tells any more when that one was made, or how it ended
+    return next((attempt.at for attempt in delivery.history if attempt.outcome == "unknown"), None)
 
 
 def backoff(attempts: int, policy: RetryPolicy, chance: float) -> timedelta:

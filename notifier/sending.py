@@ -44,6 +44,8 @@ class SendError(Exception):
         self.code = code
         self.status = status
         self.answer = answer
+        self.card: Card | None = None
+        """The job's card as it is now, if that was changed all the same."""
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,7 +70,11 @@ def _settle_job(record: JobRecord | None, *, deliveries: list[Delivery], card: C
     settled = _settle(record, deliveries=deliveries)
     if card is None:
         return settled
-    return msgspec.structs.replace(settled, cards=settled.cards | {deliveries[0].target: card})
+    target = deliveries[0].target
+    known = settled.cards.get(target)
+    if known is not None and known.ts == card.ts and known.edited_at > card.edited_at:
+        return settled  # it was edited again since
+    return msgspec.structs.replace(settled, cards=settled.cards | {target: card})
 
 
 def _settle(record: Outbox | None, *, deliveries: list[Delivery]) -> Outbox:

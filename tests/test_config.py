@@ -1091,7 +1091,11 @@ def test_a_store_of_the_environment_alone_that_is_wrong_is_told_by_its_name() ->
         (TARGET + '[[sources]]\nname = "other"\napi_key = "another"', []),
         (SLACK, []),
         (SLACK_HOOK + 'style = "message"', []),
-        (SLACK + 'style = "card"\nbroadcast = ["backfill.failed", "source.*"]', []),
+        (SLACK + 'style = "card"\nbroadcast = ["backfill.failed", "*.removed"]', []),
+        (
+            SLACK + 'broadcast = ["source.*"]',
+            ['team: broadcast of "source.*" does nothing: only events of jobs are replies'],
+        ),
         (
             SLACK + 'broadcast = ["backfill.faild"]',
             [

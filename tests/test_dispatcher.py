@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -36,8 +36,8 @@ from notifier.spacing import Spacing
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from tests.records import NOW
+from tests.simulated import at, now, simulated
 from tests.targets import FakeTarget
-from tests.test_recovery import at, now, simulated
 
 CONCURRENCY = 3
 POLICY = RetryPolicy(
@@ -690,7 +690,6 @@ async def test_the_record_is_that_of_the_attempt_not_that_of_the_event(tmp_path:
     assert [each.record and each.record.cards for each in target.shipments] == [{}, later, later]
 
 
-@pytest.mark.xfail(strict=True, reason="an empty job id is taken for none")
 @simulated
 async def test_a_job_without_a_name_has_a_record_as_well(tmp_path: Path) -> None:
     target = Told()
@@ -755,6 +754,26 @@ async def test_a_card_is_stored_together_with_the_outcome(tmp_path: Path) -> Non
     assert given == [{}, *[{"ops": card("1.0")}] * 3]
 
 
+@pytest.mark.parametrize("refused", [None, "message"])
+@simulated
+async def test_a_card_that_a_failed_attempt_has_changed_is_stored_as_well(
+    tmp_path: Path, refused: Literal["message"] | None
+) -> None:
+    """It was edited, and then the reply was not posted."""
+    failed = SendError("answered 500", refused=refused)
+    failed.card = card("2.0")
+    target = Told(failed)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(1)
+        assert d.record().cards == {"ops": card("2.0")}
+        assert d.states() == [("dead" if refused else "pending", 1)]
+        assert len(d.settled) == 1
+        await at(20)
+    if not refused:
+        assert [each.record and each.record.cards for each in target.shipments] == [{}, {"ops": card("2.0")}]
+
+
 @simulated
 async def test_what_was_there_already_is_delivered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
@@ -765,7 +784,7 @@ async def test_what_was_there_already_is_delivered(tmp_path: Path, caplog: pytes
         assert d.states() == [("delivered", 2)]
         assert [each.outcome for each in d.record().deliveries[0].history] == ["unknown", "delivered"]
         assert (d.record().cards, d.source().places) == ({"ops": card()}, {"ops": PLACE})
-        assert d.settled == [([("s", "j")], ["delivered"])]
+        assert d.settled[-1] == ([("s", "j")], ["delivered"])
     assert target.attempts == [0.0, 5.0]
     assert "ops: backfill.staging (evt_j_1) was there: an earlier attempt had arrived" in caplog.text
 
@@ -791,7 +810,7 @@ async def test_a_message_that_is_to_wait_holds_no_other(tmp_path: Path) -> None:
         ([], [None]),
         ([BROKEN, BROKEN], [None, None, None]),
         ([SILENT, BROKEN], [None, 0.0, 0.0]),
-        ([BROKEN, SILENT], [None, None, 0.0]),
+        ([BROKEN, SILENT], [None, None, 5.0]),
     ],
 )
 @simulated
@@ -828,7 +847,7 @@ _LATER = "an attempt that fails after the restart is taken for the first: what i
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param([], id="first", marks=pytest.mark.xfail(strict=True, reason=_LATER)),
+        pytest.param([], id="first"),
         pytest.param([BROKEN], id="failed"),
         pytest.param([SILENT], id="unknown"),
     ],
@@ -914,19 +933,29 @@ async def test_without_a_grouping_only_what_is_recorded_leaves_doubt(tmp_path: P
 
 
 @simulated
-async def test_what_was_delivered_is_told_when_it_is_stored(tmp_path: Path) -> None:
+async def test_each_outcome_is_told_when_it_is_stored(tmp_path: Path) -> None:
     refused = SendError("answered 400", refused="message")
     target = Told(Receipt(), BROKEN, Receipt(), refused, Receipt())
     async with desk(tmp_path, target) as d, at_work(d):
         for job_id in ("j", "k", "l", None):
             await d.observe(job_id)
             await at(now() + 20)
-        assert d.states("l") == [("dead", 1)]
         assert d.settled == [
             ([("s", "j")], ["delivered"]),
+            ([("s", "k")], ["pending"]),
             ([("s", "k")], ["delivered"]),
+            ([("s", "l")], ["dead"]),
             ([OWN], ["delivered"]),
         ]
+
+
+@simulated
+async def test_refused_credentials_are_told_before_they_are_waited_for(tmp_path: Path) -> None:
+    target = Told(REVOKED)
+    async with desk(tmp_path, target) as d, at_work(d):
+        await d.observe("j")
+        await at(1)
+        assert d.settled == [([("s", "j")], ["pending"])]
 
 
 @simulated
@@ -993,15 +1022,17 @@ async def test_it_looks_at_growing_distances_and_goes_on_as_soon_as_they_work(tm
 
 
 @simulated
-async def test_at_the_latest_it_goes_on_when_the_delivery_is_due(tmp_path: Path) -> None:
-    """The credentials are good: what was refused is something else."""
+async def test_what_good_credentials_do_not_help_holds_no_other_for_longer_than_it_waits(
+    tmp_path: Path,
+) -> None:
+    """They are trusted once; refused again, it is something else, and may be so for this message alone."""
     target = Told(REVOKED, REVOKED, REVOKED)
     async with desk(tmp_path, target) as d, at_work(d):
         await d.observe("j")
         await d.observe("k")
         await at(100)
-        assert target.attempts == [0.0, 5.0, 15.0, 35.0, 35.0]
-        assert (d.states("j"), d.states("k")) == ([("delivered", 4)], [("delivered", 1)])
+        assert target.attempts == [0.0, 5.0, 15.0, 20.0, 20.0]
+        assert (d.states("j"), d.states("k")) == ([("delivered", 3)], [("delivered", 2)])
 
 
 @simulated

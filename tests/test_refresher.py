@@ -21,7 +21,7 @@ from notifier.sending import CardLostError, SendError
 from notifier.spacing import Allowance
 from notifier.state import State
 from tests.records import NOW, delivery, record
-from tests.test_recovery import at, now, simulated
+from tests.simulated import at, now, simulated
 from tests.test_watcher import Written
 
 REFRESH = 30.0
@@ -317,11 +317,12 @@ async def test_a_card_that_was_just_posted_is_kept_true_from_then_on(tmp_path: P
         assert b.edited == [(10 + REFRESH, "j", "transporting 50")]
 
 
+@pytest.mark.parametrize("seq", [0, 1])
 @simulated
-async def test_a_card_whose_content_nobody_knows_is_edited_at_once(tmp_path: Path) -> None:
+async def test_a_card_whose_content_nobody_knows_is_edited_at_once(tmp_path: Path, seq: int) -> None:
     """It was found in the channel: an attempt had arrived that nobody knew of."""
     async with bench(tmp_path, {"j": Job(card=None, state="pending")}) as b, running(b):
-        await b.commit("j", lambda old: with_card(_delivered(old), seq=0, shown=""))
+        await b.commit("j", lambda old: with_card(_delivered(old), seq=seq, shown=""))
         b.refresher.sent([("s", "j")])
         await at(1)
         assert b.edited == [(0.0, "j", "transporting 100")]
@@ -486,9 +487,6 @@ async def test_an_event_that_the_lane_cannot_send_is_shown_all_the_same(tmp_path
         assert b.edited == [(FOR_THE_LANE, "j", "failed 100")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="each further change puts it off anew, for ever when they come quickly"
-)
 @simulated
 async def test_looking_again_while_the_lane_is_waited_for_waits_no_longer(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, running(b):
@@ -527,7 +525,6 @@ def _for_another(old: JobRecord) -> JobRecord:
 _DOUBLE = "what was asked for by the edit before the last is done though the last one was just made"
 
 
-@pytest.mark.xfail(strict=True, reason=_DOUBLE)
 @simulated
 async def test_progress_that_is_seen_while_a_card_is_refreshed_waits_for_the_next_refresh(
     tmp_path: Path,
@@ -544,7 +541,6 @@ async def test_progress_that_is_seen_while_a_card_is_refreshed_waits_for_the_nex
         ]
 
 
-@pytest.mark.xfail(strict=True, reason=_DOUBLE)
 @simulated
 async def test_what_is_edited_for_an_event_is_refreshed_an_interval_later(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, running(b):
@@ -767,7 +763,6 @@ async def test_after_a_short_pause_that_slack_asked_for_nothing_rests_longer(tmp
         assert b.edited == [(1.0, "j", "failed 100")]
 
 
-@pytest.mark.xfail(strict=True, reason="a pause that Slack asks for counts as a failure that was told")
 @simulated
 async def test_a_failure_after_a_pause_is_told_and_rests_no_longer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -799,7 +794,6 @@ async def test_what_is_refused_waits_for_the_job_to_change(
     assert f"ops: the card of a job was not edited: {refused.reason}" in caplog.text
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what fails unforeseen ends the daemon")
 @simulated
 async def test_a_card_that_fails_unforeseen_stops_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -870,7 +864,6 @@ async def test_a_rate_that_is_outdated_already_is_not_looked_at_again(tmp_path: 
         assert len(b.channel.looked) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="an outdated rate does not keep the interval")
 @simulated
 async def test_a_rate_that_becomes_outdated_just_after_an_edit_waits_for_the_next_refresh(
     tmp_path: Path,
@@ -885,7 +878,6 @@ async def test_a_rate_that_becomes_outdated_just_after_an_edit_waits_for_the_nex
 # ------------------------------------------------------------------------------------------ others
 
 
-@pytest.mark.xfail(strict=True, reason="looks that edit nothing never let anybody else run")
 @simulated
 async def test_many_cards_that_are_true_keep_nobody_waiting(tmp_path: Path) -> None:
     jobs = {f"j{number}": Job(card={"ago": 100}) for number in range(2000)}

@@ -256,8 +256,8 @@ def test_each_delivery_becomes_what_it_became_whatever_goes_together(
 # ------------------------------------------------------------------------------- what is remembered
 
 
-def _card(ts: str, **fields: Any) -> Card:
-    return Card(configured="#data", channel="C1", ts=ts, event_id="evt_1", edited_at=_NOW, **fields)
+def _card(ts: str, *, edited_at: datetime = _NOW, **fields: Any) -> Card:
+    return Card(configured="#data", channel="C1", ts=ts, event_id="evt_1", edited_at=edited_at, **fields)
 
 
 _PLACE = Place(configured="#data", id="C1")
@@ -274,6 +274,26 @@ def test_a_card_is_remembered_with_the_outcome(cards: dict[str, Card]) -> None:
     assert settled.cards == others | {"ops": card}
     assert _states(settled) == [("1", "delivered", 1), ("2", "pending", 0)]
     assert before.cards == others | cards, "the record of before is not changed"
+
+
+@pytest.mark.parametrize(
+    ("known", "is_kept"),
+    [
+        (_card("1", edited_at=_LATER, seq=2, shown="later"), True),
+        (_card("1", edited_at=_NOW, seq=2, shown="as old"), False),
+        (_card("1", edited_at=_NOW - timedelta(minutes=1), shown="before"), False),
+        (_card("0", edited_at=_LATER, seq=2, shown="another message"), False),
+    ],
+)
+@pytest.mark.parametrize("state", ["delivered", "pending", "dead"])
+def test_a_card_that_was_edited_again_since_is_kept(known: Card, is_kept: bool, state: DeliveryState) -> None:
+    card = _card("1", seq=1, shown="now")
+    before = msgspec.structs.replace(_job("1"), cards={"ops": known})
+    settlement = Settlement(deliveries=(_became(_J, "1", state),), receipt=Receipt(card=card))
+    settled = settlement.job_updates()[_J](before)
+    assert settled is not None
+    assert settled.cards == {"ops": known if is_kept else card}
+    assert _states(settled) == [("1", state, 1)]
 
 
 @pytest.mark.parametrize("state", ["delivered", "pending", "dead"])

@@ -141,7 +141,7 @@ async def test_an_event_is_posted_once_with_all_that_a_message_needs(
     assert arguments["text"] == "✅ Test: USDC transfers Jan 2024 completed in 3h 12m (1000 chunks)"
     assert arguments["metadata"] == {
         "event_type": "backfill_notifier_event",
-        "event_payload": {"event_id": EVENT_ID},
+        "event_payload": {"event_id": EVENT_ID, "target": "data-team"},
     }
     [post] = slack.posts
     assert (post.channel.name, post.message, post.pings) == ("data-backfills", arguments, [])
@@ -249,7 +249,7 @@ async def test_several_events_are_one_post_that_is_known_by_an_id_of_them_all(
     assert known_by.startswith("bat_")
     assert arguments["metadata"] == {
         "event_type": "backfill_notifier_event",
-        "event_payload": {"event_id": known_by},
+        "event_payload": {"event_id": known_by, "target": "data-team"},
     }
     assert arguments["channel"] == "#data-backfills"
     assert arguments["text"].startswith(f"❌ {count:,} events of allium: 1 failed, {count - 1} staging <!")

@@ -1,5 +1,6 @@
 """What people get wrong about a Slack target, and what they are told."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.configs import HOOK, KEY, SLACK, SLACK_HOOK, SOURCE, TARGET, TOKEN, l
 NO_URL = "must be a URL that starts with http:// or https:// and names a host"
 NO_HEADER = "has spaces around it, line breaks or characters that cannot stand in an HTTP header"
 NO_DURATION = 'must be a duration in quotes, like "15s", "2m", "1h30m" or "3d"'
+NOT_A_DURATION = 'not a duration; write it like "15s", "2m", "1h30m" or "3d"'
 NO_CHANNEL = 'must be a channel\'s name such as "#data-backfills", or its id such as "C0123456789"'
 NO_HASH = "must start with # when it is a name"
 NO_HOOK = "is no incoming webhook: Slack's start with https://hooks.slack.com/services/"
@@ -29,6 +31,10 @@ TOKEN_FOR_URL = (
 NOTHING_TO_POST_WITH = (
     "is missing; set token (or token_file) and channel, or webhook_url (or webhook_url_file)"
 )
+NO_CARDS_BY_HOOK = (
+    'goes with style "card": an incoming webhook can neither edit messages nor write in threads'
+)
+NO_CARDS_BY_MESSAGE = 'goes with style "card": style = "message" has no cards'
 NO_CHANNEL_SET = 'is missing; set the channel\'s name, such as "#data-backfills", or its id'
 ELSEWHERE = SOURCE + '[targets.team]\ntype = "slack"\nwebhook_url = "https://chat.example.com/hooks/x"\n'
 
@@ -100,6 +106,36 @@ def test_a_webhook_url_allows_the_style_message() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "has_cards"),
+    [
+        (SLACK, True),
+        (SLACK + 'style = "card"', True),
+        (SLACK + 'style = "message"', False),
+        (SLACK_HOOK, False),
+        (SLACK_HOOK + 'style = "message"', False),
+    ],
+)
+def test_with_a_token_each_job_has_a_card_unless_the_style_is_another(text: str, has_cards: bool) -> None:
+    assert team(text).has_cards == has_cards
+
+
+@pytest.mark.parametrize("style", ["", 'style = "card"\n'])
+def test_cards_can_be_refreshed_less_often_and_replies_broadcast(style: str) -> None:
+    settings = team(SLACK + style)
+    assert (settings.card_refresh, settings.broadcast) == (timedelta(seconds=30), [])
+    settings = team(SLACK + style + 'card_refresh = "2m"\nbroadcast = ["backfill.failed", "*.stalled"]')
+    assert settings.card_refresh == timedelta(minutes=2)
+    assert settings.broadcast == ["backfill.failed", "*.stalled"]
+
+
+def test_what_is_broadcast_to_nobody_is_told_as_a_warning() -> None:
+    assert load(SLACK + 'broadcast = ["backfill.f*", "*"]').warnings == []
+    [warning] = load(SLACK + 'broadcast = ["backfill.fail", "backfill.failed"]').warnings
+    assert warning.startswith('team: broadcast of "backfill.fail", which is no known type of event')
+    assert 'did you mean "backfill.failed"?' in warning
+
+
+@pytest.mark.parametrize(
     ("type_", "text"),
     [
         ("backfill.failed", "<@U0123456789>"),
@@ -138,6 +174,8 @@ def test_the_url_of_the_api_ends_in_a_slash(url: str) -> None:
             SLACK + 'api_url = "https://slack.example.com/api"',
             "Slack, #data-backfills by a bot token at https://slack.example.com, a card a job",
         ),
+        (SLACK + 'style = "card"', "Slack, #data-backfills by a bot token, a card a job"),
+        (SLACK + 'style = "message"', "Slack, #data-backfills by a bot token, a message an event"),
         (SLACK_HOOK, "Slack, by an incoming webhook of https://hooks.slack.com"),
         (ELSEWHERE, "Slack, by an incoming webhook of https://chat.example.com"),
     ],
@@ -289,6 +327,42 @@ def test_what_is_no_channel_is_told_for_what_it_is(channel: str, message: str) -
                 ("style", '"card" needs a token: what an incoming webhook posted cannot be changed'),
             ],
         ),
+        # what goes with cards only
+        (
+            f'webhook_url = "{HOOK}"\ncard_refresh = "1m"\nbroadcast = ["backfill.failed"]',
+            [("card_refresh", NO_CARDS_BY_HOOK), ("broadcast", NO_CARDS_BY_HOOK)],
+        ),
+        (
+            'webhook_url_file = "hook"\nstyle = "message"\nbroadcast = []',
+            [("broadcast", NO_CARDS_BY_HOOK)],
+        ),
+        (
+            f'webhook_url = "{HOOK}"\nstyle = "card"\ncard_refresh = "1m"',
+            [
+                ("style", '"card" needs a token: what an incoming webhook posted cannot be changed'),
+                ("card_refresh", NO_CARDS_BY_HOOK),
+            ],
+        ),
+        (
+            f'token = "{TOKEN}"\nchannel = "#x"\nstyle = "message"\ncard_refresh = "1m"',
+            [("card_refresh", NO_CARDS_BY_MESSAGE)],
+        ),
+        (
+            'token_file = "token"\nchannel = "#x"\nstyle = "message"\nbroadcast = ["*"]\ncard_refresh = "30s"',
+            [("card_refresh", NO_CARDS_BY_MESSAGE), ("broadcast", NO_CARDS_BY_MESSAGE)],
+        ),
+        ('card_refresh = "1m"\nbroadcast = ["*"]', [("token", NOTHING_TO_POST_WITH)]),
+        (
+            f'token = "{TOKEN}"\nstyle = "message"\nbroadcast = ["*"]',
+            [("channel", NO_CHANNEL_SET), ("broadcast", NO_CARDS_BY_MESSAGE)],
+        ),
+        (
+            f'token = "{TOKEN}"\nchannel = "#x"\ncard_refesh = "1m"\nbroadcasts = ["*"]',
+            [
+                ("card_refesh", 'unknown key; did you mean "card_refresh"?'),
+                ("broadcasts", 'unknown key; did you mean "broadcast"?'),
+            ],
+        ),
         (
             f'token = "{TOKEN}"\ntoken_file = "token"\nchannel = "#x"',
             [("token_file", "is set beside token; keep one of them")],
@@ -406,6 +480,13 @@ def test_keys_that_do_not_go_together_are_told_each_by_itself(
             'api_url = "https://slack.com/api/?a=b"',
             "must end before ? and #: the API's methods are added to it",
         ),
+        ("card_refresh = 30", NO_DURATION),
+        ('card_refresh = "often"', NOT_A_DURATION),
+        ('card_refresh = ""', NOT_A_DURATION),
+        ('card_refresh = "0s"', "must be longer than 0s"),
+        ('card_refresh = "${NO}"', "the environment variable NO is not set"),
+        ('broadcast = "backfill.failed"', "must be a list in brackets"),
+        ("broadcast = true", "must be a list in brackets"),
         ("timeout = 15", NO_DURATION),
         ('timeout = "0s"', "must be longer than 0s"),
         ('proxy = "socks5://h"', NO_URL),
@@ -414,6 +495,20 @@ def test_keys_that_do_not_go_together_are_told_each_by_itself(
 )
 def test_a_wrong_value_is_told_with_its_key(key: str, message: str) -> None:
     assert problems(SLACK + key) == [(f"targets.team.{key.partition(' ')[0]}", message)]
+
+
+@pytest.mark.parametrize(
+    ("globs", "message"),
+    [
+        ('["backfill.failed", ""]', "is empty"),
+        ('["backfill.failed", " "]', "is empty"),
+        ('["backfill.failed", 1]', "must be a string in quotes"),
+        ('["backfill.failed", ["*"]]', "must be a string in quotes"),
+        ('["backfill.failed", "${NO}"]', "the environment variable NO is not set"),
+    ],
+)
+def test_what_is_no_glob_is_told_with_its_place(globs: str, message: str) -> None:
+    assert problems(SLACK + f"broadcast = {globs}") == [("targets.team.broadcast[1]", message)]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ from notifier.targets.slack.mrkdwn import local_time, plain
 
 _SUMMARY = 600
 _SHOWN_PHASES = 6
+_TRANSPORTING = "transporting"
+_TELLING_CHUNKS = (_TRANSPORTING, "completed")
 _CHUNKS = re.compile(r" \(\d+ chunks?\)$")  # the bar tells them
 
 
@@ -74,7 +76,7 @@ def card_of(record: JobRecord, *, source: str, job_id: str, job_link: str, now: 
             summary=summary,
             title=f"*{label}* {plain(words, 200)}" if label else f"*{plain(words, 200)}*",
             details=details,
-            progress=progress_of(details, samples, transporting=snapshot.status == "transporting"),
+            progress=progress_of(details, samples, transporting=snapshot.status == _TRANSPORTING),
             phases=snapshot.phases,
             foot=_foot(details, source, job_id),
         )
@@ -139,7 +141,8 @@ def _draw(job: _Job) -> Message:
     type_ = f"backfill.{job.status}"
     look = look_of(type_ if type_ in STATUS_TYPES else "")
     head, summary = f"{look.emoji} {job.mark}", plain(job.summary, _SUMMARY)
-    title = _CHUNKS.sub("", job.title) if job.progress is not None else job.title
+    has_bar = job.progress is not None and job.progress.percent is not None
+    title = _CHUNKS.sub("", job.title) if has_bar and job.status in _TELLING_CHUNKS else job.title
     body = (*sections(_lines(job)), *error_block(job.details.error_message), job.foot)
     return Message(
         text=f"{head}{summary}",
@@ -149,11 +152,11 @@ def _draw(job: _Job) -> Message:
 
 
 def _lines(job: _Job) -> Iterator[Line]:
-    active = is_active(job.status)
     yield "", bar(job.progress)
-    yield "", _pace(job.progress) if active else ""
+    yield "", _pace(job.progress) if job.status == _TRANSPORTING else ""
     yield from job_lines(job.details)
-    yield "Phases", " → ".join(_phases(job.phases, active=active)) if len(job.phases) > 1 else ""
+    phases = _phases(job.phases, active=is_active(job.status))
+    yield "Phases", " → ".join(phases) if len(job.phases) > 1 else ""
 
 
 def _foot(details: Details, source: str, job_id: str, *, test: bool = False) -> Block:
@@ -169,7 +172,8 @@ def _pace(progress: Progress | None) -> str:
     if progress is None or progress.chunks_per_minute is None:
         return ""
     rate = progress.chunks_per_minute
-    words = f"{f'{rate:,.1f}'.removesuffix('.0')} chunks a minute"
+    number = f"{rate:,.1f}".removesuffix(".0")
+    words = f"{number} chunk{'' if number == '1' else 's'} a minute"
     if rate < 1:
         words = f"a chunk in {spell_duration(timedelta(minutes=1 / rate))}"
     if progress.eta is None:
@@ -183,7 +187,7 @@ def _phases(phases: tuple[Phase, ...], *, active: bool) -> Iterator[str]:
         yield "…"
     shown = phases[-_SHOWN_PHASES:]
     for phase, following in zip_longest(shown, shown[1:]):
-        name = plain(phase.status, 30)
+        name = plain(phase.status, 30) or "no status"
         if following is None:
             since = "" if phase.since is None else local_time(phase.since)
             yield f"{name} {'since ' if active else ''}{since}" if since else name

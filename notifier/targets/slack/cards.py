@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -16,13 +15,13 @@ from notifier.summary import one_line
 from notifier.targets.slack.card import card_of, card_of_event, fingerprint, reply_to, with_mention
 from notifier.targets.slack.limits import LEFT_FOR_EVENTS, Limits
 from notifier.targets.slack.message import Message
-from notifier.targets.slack.poster import LOST, Poster
+from notifier.targets.slack.poster import Poster
+from notifier.targets.slack.refusal import is_throttled
 from notifier.targets.slack.render import Renderer
 from notifier.targets.slack.settings import SlackSettings
 
 _log = logging.getLogger(__name__)
 
-_TOO_MANY = 429
 _PAUSE = timedelta(seconds=30)
 """When Slack asks for one without saying how long."""
 
@@ -72,9 +71,13 @@ class ChannelCards:
         if record is not None and (card := self.of(record)) is not None:
             try:
                 edited = await self._edited_at_once(card, record, payload)
-                await self._reply(edited, event, payload)
-            except CardLostError as error:
-                what = f"the card of job {payload.data.job_id} is gone ({error}); posting a new one"
+                try:
+                    await self._reply(edited, event, payload)
+                except SendError as error:
+                    error.card = None if edited is card else edited
+                    raise
+            except CardLostError as lost:
+                what = f"the card of job {payload.data.job_id} is gone ({lost}); posting a new one"
                 _log.info("%s: %s", self._name, one_line(what, 400))
             else:
                 return None if edited is card else edited
@@ -120,7 +123,7 @@ class ChannelCards:
         try:
             await self._poster.edit(card, message)
         except SendError as error:
-            if error.status == _TOO_MANY:
+            if is_throttled(error) or error.retry_after is not None:
                 wait = _PAUSE if error.retry_after is None else error.retry_after
                 self.allowance.hold(time.monotonic() + wait.total_seconds())
             raise
@@ -130,15 +133,8 @@ class ChannelCards:
     async def _reply(self, card: Card, event: Event, payload: Payload) -> None:
         link = self._render.link_of(payload.data.source)
         reply = reply_to(payload, job_link=link, mention=self._render.mention(payload))
-        where: dict[str, Any] = {"channel": card.channel, "thread_ts": card.ts}
-        if any(matches(glob, event.type) for glob in self._broadcast):
-            where["reply_broadcast"] = True
-        try:
-            await self._poster.post(reply, event.id, **where)
-        except SendError as error:
-            if error.code in LOST:
-                raise CardLostError(error.reason) from None
-            raise
+        broadcast = any(matches(glob, event.type) for glob in self._broadcast)
+        await self._poster.reply(card, reply, event.id, broadcast=broadcast)
 
     async def _begin(self, event: Event, payload: Payload, record: JobRecord | None) -> Card | None:
         """Post a new card: of the job as it is, or as it was when the event happened, if that is over."""

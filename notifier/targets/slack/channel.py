@@ -23,8 +23,8 @@ from notifier.targets.slack.session import OWN_HEADERS
 from notifier.targets.slack.settings import SlackSettings
 from notifier.transport import USER_AGENT, shown
 
-_REQUESTS = 6
-"""The most that an attempt makes: a look into thread and channel, an edit and a post, both twice."""
+_REQUESTS = 10
+"""The most that an attempt makes, but for looks through many pages."""
 
 
 class SlackChannel:
@@ -56,8 +56,8 @@ class SlackChannel:
         self._shown_url = f"{URL(settings.api_url).with_user(None)}chat.postMessage"
         self._render = Renderer(job_links=job_links, mentions=settings.mentions)
         self._api = Api(settings, session=session, tls=tls, now=now)
-        self._past = Past(self._api)
-        self._poster = Poster(self._api, self._channel)
+        self._past = Past(self._api, name)
+        self._poster = Poster(self._api, self._channel, name)
         self._cards: ChannelCards | None = None
         if settings.has_cards:
             self._cards = ChannelCards(
@@ -143,11 +143,12 @@ class SlackChannel:
         )
         if message is None:
             return None
-        is_reply = message.get("thread_ts") not in (None, message.get("ts"))
-        if self._cards is None or is_reply or not self._is_of_a_job(shipment):
-            return Receipt(was_there=True, place=self._place(channel, shipment))
-        adopted = self._cards.adopt(channel, str(message.get("ts")), shipment.events[0])
-        return Receipt(was_there=True, place=self._place(channel, shipment), card=adopted)
+        ts, place = str(message.get("ts")), self._place(channel, shipment)
+        is_reply = message.get("thread_ts") not in (None, ts)
+        is_older = card is not None and ts <= card.ts
+        if self._cards is None or is_reply or is_older or not self._is_of_a_job(shipment):
+            return Receipt(was_there=True, place=place)
+        return Receipt(was_there=True, place=place, card=self._cards.adopt(channel, ts, shipment.events[0]))
 
     async def _channel_id(self, shipment: Shipment) -> str | None:
         place = shipment.place
@@ -155,7 +156,7 @@ class SlackChannel:
             return self._channel
         if place is not None and place.configured == self._channel:
             return place.id
-        return await self._past.channel_id(self._channel)
+        return await self._past.channel_id(self._channel) if self._channel.startswith("#") else None
 
     def _place(self, channel: object, shipment: Shipment) -> Place | None:
         """Return where the channel is, if that is news."""

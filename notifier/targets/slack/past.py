@@ -6,7 +6,7 @@ from typing import Any
 
 from notifier.sending import SendError
 from notifier.targets.slack.api import Api
-from notifier.targets.slack.refusal import PayloadRefusedError
+from notifier.targets.slack.refusal import PayloadRefusedError, is_answer
 
 EVENT_TYPE = "backfill_notifier_event"
 """Of the metadata of every message; its payload holds the id of the event, or of a digest."""
@@ -18,16 +18,17 @@ _PAGE_OF_CHANNELS = 500  # it must be less than 1000
 _PAGES = 50
 
 
-def metadata(event_id: str) -> dict[str, Any]:
-    """Return the metadata that a message is found by."""
-    return {"event_type": EVENT_TYPE, "event_payload": {"event_id": event_id}}
+def metadata(event_id: str, target: str) -> dict[str, Any]:
+    """Return the metadata that a message is found by; another target may write to the same channel."""
+    return {"event_type": EVENT_TYPE, "event_payload": {"event_id": event_id, "target": target}}
 
 
 class Past:
-    """Looks into channels and threads, as far as the token may."""
+    """Looks into channels and threads for what a target posted, as far as the token may."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, target: str) -> None:
         self._api = api
+        self._target = target
 
     async def find(
         self, event_id: str, *, channel: str, thread_ts: str | None, since: datetime
@@ -47,10 +48,10 @@ class Past:
         }
         if thread_ts is not None:
             async for message in self._messages("conversations.replies", where | {"ts": thread_ts}):
-                if _event_id(message) == event_id and message.get("ts") != thread_ts:
+                if self._is_of(event_id, message) and message.get("ts") != thread_ts:
                     return message
         async for message in self._messages("conversations.history", where):
-            if _event_id(message) == event_id:
+            if self._is_of(event_id, message):
                 return message
         return None
 
@@ -72,6 +73,11 @@ class Past:
             if channel.get("name") == name.removeprefix("#"):
                 return str(channel.get("id"))
         return None
+
+    def _is_of(self, event_id: str, message: Mapping[str, Any]) -> bool:
+        found = message.get("metadata")
+        wanted = metadata(event_id, self._target)
+        return isinstance(found, dict) and all(found.get(key) == value for key, value in wanted.items())
 
     async def _messages(self, method: str, where: dict[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         async for message in self._items(method, where, "messages"):
@@ -97,10 +103,9 @@ class Past:
         except PayloadRefusedError:
             return {}
         except SendError as error:
-            is_answer = bool(error.code) and not error.outcome_unknown
             if error.code == "missing_scope" and method != "conversations.list":
                 self._api.note_unreadable()
-            if is_answer and error.status != 429 and (error.code == "missing_scope" or not error.credentials):
+            if is_answer(error) and (error.code == "missing_scope" or not error.credentials):
                 return {}
             raise SendError(
                 f"whether an earlier attempt arrived cannot be told: {error.reason}",
@@ -111,11 +116,3 @@ class Past:
                 status=error.status,
                 answer=error.answer,
             ) from None
-
-
-def _event_id(message: Mapping[str, Any]) -> str | None:
-    found = message.get("metadata")
-    if not isinstance(found, dict) or found.get("event_type") != EVENT_TYPE:
-        return None
-    payload = found.get("event_payload")
-    return payload.get("event_id") if isinstance(payload, dict) else None

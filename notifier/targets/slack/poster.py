@@ -10,32 +10,34 @@ from notifier.targets.slack.message import Message, as_plain_text
 from notifier.targets.slack.past import metadata
 from notifier.targets.slack.refusal import PayloadRefusedError, refused_also_as_plain_text
 
-LOST = frozenset(
+_NOT_EDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
+_NOT_REPLIABLE = frozenset(
     {
         "cannot_reply_to_message",
-        "cant_update_message",
         "channel_not_found",
-        "edit_window_closed",
         "is_archived",
-        "is_inactive",
         "message_not_found",
         "not_in_channel",
+        "restricted_action_non_threadable_channel",
+        "restricted_action_thread_locked",
+        "thread_locked",
         "thread_not_found",
     }
 )
-"""Slack's words for a card that can be neither edited nor replied to any more."""
 
 
 class Poster:
-    """Posts to one channel; each message is found again by its event's id."""
+    """Posts to one channel for a target; each message is found again by its event's id."""
 
-    def __init__(self, api: Api, channel: str) -> None:
+    def __init__(self, api: Api, channel: str, target: str) -> None:
         self._api = api
         self._channel = channel
+        self._target = target
 
     def arguments(self, message: Message, event_id: str) -> dict[str, Any]:
         """Return the arguments of a post."""
-        return {"channel": self._channel, **message.arguments(), "metadata": metadata(event_id)}
+        known_by = metadata(event_id, self._target)
+        return {"channel": self._channel, **message.arguments(), "metadata": known_by}
 
     async def post(
         self, message: Message, event_id: str, *, plain: Callable[[], Message] | None = None, **where: Any
@@ -64,24 +66,41 @@ class Poster:
         """
         try:
             try:
-                await self._update(card, message)
-            except PayloadRefusedError:
-                await self._update(card, as_plain_text(message))
+                await self._api.call("chat.update", self._update(card, message))
+            except PayloadRefusedError as error:
+                again = self._update(card, as_plain_text(message))
+                if "metadata" in error.code:
+                    again.pop("metadata")
+                await self._api.call("chat.update", again)
         except PayloadRefusedError as error:
             raise refused_also_as_plain_text(error) from None
         except SendError as error:
-            if error.code in LOST:
+            if error.code in _NOT_EDITABLE:
                 raise CardLostError(error.reason) from None
             raise
 
-    async def _update(self, card: Card, message: Message) -> None:
-        # All of them: what an update leaves out stays as it was.
-        arguments = {
+    async def reply(self, card: Card, message: Message, event_id: str, *, broadcast: bool) -> None:
+        """Post to a card's thread, with `broadcast` also to the channel.
+
+        Raises CardLostError when it takes no replies, SendError when it is not posted.
+        """
+        where: dict[str, Any] = {"channel": card.channel, "thread_ts": card.ts}
+        if broadcast:
+            where["reply_broadcast"] = True
+        try:
+            await self.post(message, event_id, **where)
+        except SendError as error:
+            if error.code in _NOT_REPLIABLE:
+                raise CardLostError(error.reason) from None
+            raise
+
+    def _update(self, card: Card, message: Message) -> dict[str, Any]:
+        # All parts of it: what an update leaves out stays as it was.
+        return {
             "channel": card.channel,
             "ts": card.ts,
             "text": message.text,
             "blocks": message.blocks,
             "attachments": message.attachments,
-            "metadata": metadata(card.event_id),
+            "metadata": metadata(card.event_id, self._target),
         }
-        await self._api.call("chat.update", arguments)

@@ -37,9 +37,18 @@ _PAYLOAD = frozenset(
 )
 _GONE = frozenset({"channel_is_archived", "channel_not_found", "is_archived"})
 _UNKNOWN = frozenset({"fatal_error", "internal_error", "rollup_error"})
+_THROTTLED = frozenset({"rate_limited", "ratelimited"})
+_PASSING = _THROTTLED | {
+    "org_login_required",
+    "request_timeout",
+    "service_unavailable",
+    "team_added_to_org",
+}
 _CREDENTIALS = frozenset(
     {"account_inactive", "invalid_auth", "missing_scope", "not_authed", "token_expired", "token_revoked"}
 )
+
+_TOO_MANY = 429
 
 _INVITE = "invite the app there: write /invite @its-name in that channel"
 _TOKEN = "copy the Bot User OAuth Token (xoxb-…) of your app again: OAuth & Permissions"  # noqa: S105
@@ -114,7 +123,7 @@ def refusal(
     error = partial(SendError, status=status, code=code, answer=answer)
     if 300 <= status < 400:
         return error(f"answered {status}, a redirect, which is not followed")
-    if status == 429 or code in ("ratelimited", "rate_limited"):
+    if status == _TOO_MANY or code in _THROTTLED:
         return error("Slack asks to slow down (429)", retry_after=retry_after)
     advice = (_HOOK_ADVICE if hook else {}).get(code) or _ADVICE.get(code, "")
     reason = _reason(status, code, detail, advice.replace("{needed}", needed or "chat:write"))
@@ -132,6 +141,18 @@ def refusal(
         retry_after=retry_after,
         refused="endpoint" if gone else None,
         credentials=code in _CREDENTIALS and not hook,
+    )
+
+
+def is_throttled(error: SendError) -> bool:
+    """Return whether Slack asks to slow down."""
+    return error.status == _TOO_MANY or error.code in _THROTTLED
+
+
+def is_answer(error: SendError) -> bool:
+    """Return whether Slack says no, so that asking again would not help: not that it cannot tell just now."""
+    return bool(error.code) and not (
+        error.outcome_unknown or is_throttled(error) or error.code in _PASSING or error.status in (None, 503)
     )
 
 
