@@ -117,6 +117,7 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
                 raise TimeoutError
             failures = [watcher.report.failures for watcher in parts.watchers]
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
+            failures += [refresher.failures for refresher in parts.refreshers]
             return not any(failures)
 
 

@@ -10,23 +10,23 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 
+from msgspec.structs import replace
+
 from notifier.lanes import Batch, Lane, Waiting
-from notifier.model import Delivery, Event, OpenBatch, RecordKey, utc_now
-from notifier.outbox import present
+from notifier.model import Delivery, OpenBatch, RecordKey, utc_now
 from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.recovery import Recovery
-from notifier.report import describe, place, report
-from notifier.retry import Outcome, RetryPolicy, in_doubt_since, judge
+from notifier.report import describe, raised_in, report
+from notifier.retry import Outcome, RetryPolicy, judge
 from notifier.sending import Receipt, SendError, Shipment, Target
 from notifier.settlement import Settlement, open_batch
+from notifier.shipping import find, ship
 from notifier.state import State
 
 _log = logging.getLogger(__name__)
 
 _SPARE = timedelta(seconds=30)
-
-_Found = tuple[RecordKey, Event, Delivery]
 
 
 class Dispatcher:
@@ -160,10 +160,10 @@ class Dispatcher:
         self._wake.clear()
 
     async def _attempt(self, batch: Batch) -> None:
-        found = [self._find(waiting) for waiting in batch.members]
+        found = [find(self._state.records, waiting) for waiting in batch.members]
         what, number = describe([event for _, event, _ in found]), next(self._numbers)
         fixed = await self._fix(batch)
-        shipment = self._shipment(batch, found)
+        shipment = ship(self._state.records, batch, found)
         self._under_way[number] = f"an attempt of {what} for {self.name}"
         started = time.monotonic()
         try:
@@ -190,13 +190,16 @@ class Dispatcher:
         )
         judged = [(key, event, *verdict(each)) for key, event, each in found]
         outcome, tried = judged[0][2:]  # what is sent together was always attempted together
+        wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
+        if error is not None and error.credentials:
+            # Whoever starts the daemon again has mended them, most likely.
+            judged = [(*each[:3], replace(each[3], next_attempt_at=None)) for each in judged]
         settlement = Settlement(
             deliveries=tuple((key, event, each) for key, event, _, each in judged),
             ended=None if outcome == "retry" else fixed,
             receipt=Receipt(card=receipt.card) if isinstance(receipt, SendError) else receipt,
         )
         await self._state.commit(jobs=settlement.job_updates(), sources=settlement.source_updates())
-        wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
         level, line = report(
             what,
             outcome,
@@ -210,7 +213,9 @@ class Dispatcher:
         self._heard(found[0][0][0], self.name, error)
         self._settled([key for key, _, _ in found])
         due = time.monotonic() + wait.total_seconds()
-        if error is not None and error.credentials and outcome == "retry" and not self._once:
+        if error is not None and error.credentials and self._once:
+            self.stop()
+        elif error is not None and error.credentials and outcome == "retry":
             # A target of one attempt at a time is sent nothing else meanwhile: it would be refused as well.
             was_that = await self._recovery.wait(wait)
             due = 0.0 if was_that else time.monotonic()  # the first to go: the others need not find out, too
@@ -232,22 +237,6 @@ class Dispatcher:
             await self._state.commit(sources={source: partial(open_batch, batch=fixed)})
         return fixed
 
-    def _shipment(self, batch: Batch, found: Sequence[_Found]) -> Shipment:
-        """Return what the target is given; a job's record as it is now, its card may just have changed."""
-        source, job_id = batch.members[0].key
-        record = self._state.records.job((source, job_id)) if job_id is not None and len(found) == 1 else None
-        own = self._state.records.source(source)
-        doubts = (
-            in_doubt_since(delivery, cut_off=waiting.cut_off)
-            for waiting, (_, _, delivery) in zip(batch.members, found, strict=True)
-        )
-        return Shipment(
-            events=tuple(event for _, event, _ in found),
-            record=record,
-            place=None if own is None else own.places.get(self.name),
-            in_doubt_since=min(filter(None, doubts), default=None),
-        )
-
     async def _send(self, shipment: Shipment) -> Receipt | SendError:
         try:
             async with asyncio.timeout(self._limit_seconds):
@@ -257,7 +246,7 @@ class Dispatcher:
         except TimeoutError:
             return SendError("no answer in time", outcome_unknown=True)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the service
-            reason = f"{type(error).__name__} {place(error)}"
+            reason = f"{type(error).__name__} {raised_in(error)}"
             if len(shipment.events) > 1:  # nor take the others along: each is tried alone
                 return SendError(reason, refused="message")
             return SendError(reason, outcome_unknown=True)
@@ -303,8 +292,3 @@ class Dispatcher:
         """Return a time in seconds of the monotonic clock; the present for None and for what is over."""
         wait = timedelta(0) if at is None else max(timedelta(0), at - self._now())
         return time.monotonic() + wait.total_seconds()
-
-    def _find(self, waiting: Waiting) -> _Found:
-        record = present(self._state.records.outbox(waiting.key))
-        delivery = next(d for d in record.deliveries if d.id == waiting.delivery_id)
-        return waiting.key, next(e for e in record.events if e.id == delivery.event_id), delivery

@@ -30,7 +30,7 @@ class Barred:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines."""
         # A bar stands before each line, so lines are broken here also where the console leaves them long.
-        inner = options.update(width=max(1, options.max_width - 2), no_wrap=False)
+        inner = options.update(width=max(1, options.max_width - 2), no_wrap=False, overflow="fold")
         for line in console.render_lines(self._content, inner, pad=False):
             yield self._bar
             yield from line

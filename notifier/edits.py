@@ -72,3 +72,7 @@ class Edits:
     def rest(self, until: float) -> None:
         """Look at nothing before this: edits fail."""
         self._rest_until = max(self._rest_until, until)
+
+    def rest_no_more(self) -> None:
+        """Look again at once: edits may work again."""
+        self._rest_until = -math.inf

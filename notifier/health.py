@@ -12,8 +12,6 @@ from notifier.outbox import present
 from notifier.sending import SendError
 from notifier.state import State
 
-_TOO_MANY = 429
-
 Telling = Callable[[SourceRecord], tuple[SourceRecord, Event]]
 """Makes an event of what a record holds."""
 Tell = Callable[[str, str, Telling], Awaitable[None]]
@@ -23,7 +21,8 @@ Tell = Callable[[str, str, Telling], Awaitable[None]]
 class Health:
     """Has a target that failed for `down_after` told to the others, and when it works again.
 
-    What it knows is stored with the source whose delivery failed first, so that it outlives a restart.
+    What it knows is stored with the source whose delivery failed first, so that it outlives a restart; what
+    an earlier process left is told only once the target fails again.
     """
 
     def __init__(
@@ -45,21 +44,25 @@ class Health:
             for target, outage in record.outages.items()
             if source in sources
         }
+        self._heard: set[str] = set()
+        """The targets that failed in this process, and have not worked since."""
         self._over: list[tuple[str, str, Outage]] = []
 
     def heard(self, source: str, target: str, error: SendError | None) -> bool:
         """Note how an attempt ended; return whether `tell_due` has something to do because of it.
 
-        A refusal and a request to slow down are answers: they say nothing of whether the target works.
+        A refusal and a request to wait are answers: they say nothing of whether the target works.
         """
         if error is None:
+            self._heard.discard(target)
             if (failing := self._failing.pop(target, None)) is None:
                 return False
             self._over.append((failing[0], target, failing[1]))
             return True
-        if error.refused is not None or error.status == _TOO_MANY:
+        if error.is_answer:
             return False
-        is_new = target not in self._failing
+        is_new = target not in self._heard
+        self._heard.add(target)
         first, outage = self._failing.get(target, (source, Outage(since=self._now(), reason="")))
         self._failing[target] = (first, msgspec.structs.replace(outage, reason=error.reason))
         return is_new
@@ -69,25 +72,28 @@ class Health:
         while self._over:
             source, target, outage = self._over.pop(0)
             if outage.told:
-                up = partial(tell_up, source=source, target=target, now=self._now())
+                up = partial(tell_up, outage=outage, source=source, target=target, now=self._now())
                 await self._tell(source, target, up)
             else:
                 await self._store(source, target, None)
-        waits = [await self._look(*each) for each in list(self._failing.items())]
+        waits = [await self._look(target) for target in sorted(self._heard)]
         return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _look(self, target: str, failing: tuple[str, Outage]) -> timedelta | None:
-        (source, outage), now = failing, self._now()
-        if outage.told:
+    async def _look(self, target: str) -> timedelta | None:
+        """Tell or store what a target's failing is now: it may have worked while others were told."""
+        if target not in self._failing or (found := self._failing[target])[1].told:
             return None
+        (source, outage), now = found, self._now()
         if outage.since > now:  # the clock was set back: nobody is to wait for it
             outage = msgspec.structs.replace(outage, since=now)
         wait = outage.since + self._down_after - now
-        due = wait <= timedelta(0)
-        self._failing[target] = (source, msgspec.structs.replace(outage, told=due))
-        if due:
-            down = partial(_down, outage=outage, source=source, target=target, now=now)
-            await self._tell(source, target, down)
+        if wait <= timedelta(0):
+            outage = msgspec.structs.replace(outage, told=True)
+        self._failing[target] = (source, outage)
+        if outage.told:
+            await self._tell(
+                source, target, partial(tell_down, outage=outage, source=source, target=target, now=now)
+            )
             return None
         stored = present(self._state.records.source(source)).outages.get(target)
         if stored is None or stored.since != outage.since:
@@ -100,10 +106,3 @@ class Health:
 
 def _with(record: SourceRecord | None, *, target: str, outage: Outage | None) -> SourceRecord:
     return with_outage(present(record), target, outage)
-
-
-def _down(
-    record: SourceRecord, *, outage: Outage, source: str, target: str, now: datetime
-) -> tuple[SourceRecord, Event]:
-    """Return what `tell_down` does, with the newest reason."""
-    return tell_down(with_outage(record, target, outage), source=source, target=target, now=now)

@@ -181,6 +181,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """The number of the last event of the job that it shows."""
     shown: str = ""
     """A fingerprint of what it shows; "" when nobody knows."""
+    job: str = ""
+    """A fingerprint of the job that it shows; "" when nobody knows."""
     edited_at: datetime
     """When it was last posted or edited."""
 

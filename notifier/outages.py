@@ -22,18 +22,21 @@ def with_outage(record: SourceRecord, target: str, outage: Outage | None) -> Sou
     return msgspec.structs.replace(record, outages=others if outage is None else others | {target: outage})
 
 
-def tell_down(record: SourceRecord, *, source: str, target: str, now: datetime) -> tuple[SourceRecord, Event]:
+def tell_down(
+    record: SourceRecord, *, outage: Outage, source: str, target: str, now: datetime
+) -> tuple[SourceRecord, Event]:
     """Return the event that says that a target fails, and the record that knows that it was told."""
-    outage = record.outages[target]
     reason = one_line(outage.reason, _REASON)
     summary = f"target {target} has failed for {_length(outage, now)}: {reason}"
     told = with_outage(record, target, msgspec.structs.replace(outage, told=True))
     return _tell(told, DOWN, summary, source=source, target=target, reason=reason, now=now)
 
 
-def tell_up(record: SourceRecord, *, source: str, target: str, now: datetime) -> tuple[SourceRecord, Event]:
+def tell_up(
+    record: SourceRecord, *, outage: Outage, source: str, target: str, now: datetime
+) -> tuple[SourceRecord, Event]:
     """Return the event that says that a target works again, and the record without its outage."""
-    summary = f"target {target} works again after {_length(record.outages[target], now)}"
+    summary = f"target {target} works again after {_length(outage, now)}"
     over = with_outage(record, target, None)
     return _tell(over, UP, summary, source=source, target=target, reason=None, now=now)
 

@@ -1,5 +1,6 @@
 """What a process works with, made from a config and joined."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Collection
@@ -26,6 +27,8 @@ from notifier.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
+_ASK_AGAIN_SECONDS = 60.0
+
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a process works with."""
@@ -40,11 +43,20 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     replays: Replays
 
     async def tell_caveats(self) -> None:
-        """Log what the credentials of targets are too few for; nothing of those that cannot be asked now."""
-        for target in self.targets:
-            with contextlib.suppress(SendError):
-                if (words := await target.caveat()) is not None:
-                    _log.warning("%s: %s", target.name, words)
+        """Log what the credentials of targets are too few for, each as soon as it can be asked."""
+        await asyncio.gather(*(_tell_caveat(target) for target in self.targets))
+
+
+async def _tell_caveat(target: InspectableTarget) -> None:
+    while True:
+        try:
+            words = await target.caveat()
+        except SendError:
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            if words is not None:
+                _log.warning("%s: %s", target.name, words)
+            return
 
 
 @contextlib.asynccontextmanager
@@ -75,10 +87,16 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
             down_after=settings.delivery.down_after,
         )
         refreshers = {
-            name: Refresher(name, target.cards, state=state)
+            name: Refresher(name, target.cards, state=state, heard=notices.heard)
             for name, target in targets.items()
             if target.cards is not None
         }
+
+        def heard(source: str, target: str, error: SendError | None) -> None:
+            notices.heard(source, target, error)
+            if error is None and target in refreshers:
+                refreshers[target].works()
+
         for name, target in targets.items():
             dispatchers[name] = Dispatcher(
                 target,
@@ -86,7 +104,7 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
                 retry=retry,
                 once=once,
                 died=notices.look,
-                heard=notices.heard,
+                heard=heard,
                 settled=refreshers[name].sent if name in refreshers else lambda _: None,
             )
 
@@ -114,7 +132,7 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
         )
         replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
         for refresher in refreshers.values():
-            await refresher.resume()
+            await refresher.resume([watcher.name for watcher in watchers])
         yield Parts(
             state=state,
             watchers=watchers,

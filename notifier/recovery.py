@@ -13,11 +13,14 @@ _LONGEST_LOOK_SECONDS = 60.0
 
 
 class Recovery:
-    """Looks whether a target's credentials work again: at distances that double from `first` to a minute."""
+    """Looks whether a target's credentials work again: at distances that double from `first` to a minute.
+
+    It looks every minute at least.
+    """
 
     def __init__(self, target: Target, *, first: timedelta) -> None:
         self._target = target
-        self._first_seconds = first.total_seconds()
+        self._first_seconds = min(first.total_seconds(), _LONGEST_LOOK_SECONDS)
         self._urged = asyncio.Event()
         self._stopped = asyncio.Event()
         self._took_good_for_good = False

@@ -10,10 +10,11 @@ from functools import partial
 import msgspec
 
 from notifier.edits import Edits
+from notifier.fingerprint import snapshot_print
 from notifier.model import Card, JobKey, JobRecord, RecordKey, is_active, utc_now
 from notifier.outbox import pending
 from notifier.rate import outdated_at
-from notifier.report import place
+from notifier.report import raised_in
 from notifier.sending import CardLostError, Cards, SendError
 from notifier.state import State
 from notifier.summary import one_line
@@ -22,7 +23,7 @@ from notifier.turn import Turn
 _log = logging.getLogger(__name__)
 
 _FIRST_REST_SECONDS = 5.0
-_LONGEST_REST_SECONDS = 300.0
+_LONGEST_REST_SECONDS = 60.0
 _LONGEST_EDIT_SECONDS = 300.0
 _FORGET_FROM = 1000
 _FOR_THE_LANE_SECONDS = 5.0
@@ -33,7 +34,8 @@ class Refresher:
     """Edits each card that does not show its job as it is, the newest state only.
 
     Nothing is stored of what is still to be edited: what a card shows stands in the job's record, and is
-    compared with the job after every change and after a start.
+    compared with the job after every change and after a start. `heard` is told of each edit that failed, and
+    of the first one after that which did not, with the job's source and the target.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class Refresher:
         cards: Cards,
         *,
         state: State,
+        heard: Callable[[str, str, SendError | None], None] = lambda *_: None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = name
         self._cards = cards
         self._state = state
+        self._heard = heard
         self._now = now
         self._edits = Edits(cards.allowance, spare=cards.spare)
         self._jobs: set[JobKey] = set()
@@ -54,19 +58,27 @@ class Refresher:
         self._most_jobs = _FORGET_FROM
         self._for_the_lane: dict[JobKey, float] = {}
         """Until when those wait whose events are about to be sent."""
+        self.failures = 0
+        """Edits that failed since the start."""
         self._failures = 0
+        """Of these the last ones in a row."""
+        self._rests = 0
         self._wake = asyncio.Event()
 
-    async def resume(self) -> None:
-        """Look at all stored cards. Those of jobs that ended are true, but for an event not shown yet."""
+    async def resume(self, sources: Collection[str]) -> None:
+        """Look at all stored cards whose jobs are active, or are not what they were when last shown.
+
+        Those of other sources than these are left as they are: nobody knows their jobs any more.
+        """
         turn = Turn()
         for key, record in self._state.records.jobs():
             await turn.pass_on()
             card = record.cards.get(self.name)
-            if card is None:
+            if card is None or key[0] not in sources:
                 continue
             self._jobs.add(key)
-            if is_active(record.snapshot.status) or card.seq != record.seq:
+            is_same = card.seq == record.seq and card.job == snapshot_print(record.snapshot)
+            if is_active(record.snapshot.status) or not is_same:
                 self._ask(key, record, card)
 
     def sent(self, keys: Collection[RecordKey]) -> None:
@@ -90,6 +102,13 @@ class Refresher:
                 self._jobs.discard(key)
             else:
                 self._ask(key, record, card)
+
+    def works(self) -> None:
+        """Note that the target took something: there is no reason to rest any more."""
+        if self._rests:
+            self._rests = 0
+            self._edits.rest_no_more()
+            self._wake.set()
 
     async def run(self) -> None:
         """Edit what is to be edited, when it may be, until cancelled.
@@ -142,23 +161,24 @@ class Refresher:
             self._ask(key, record, card)  # it was edited since it was asked for
             return
         try:
-            async with asyncio.timeout(
-                _LONGEST_EDIT_SECONDS
-            ):  # an edit ends by itself: for one that does not
+            # An edit ends by itself: this is for one that does not.
+            async with asyncio.timeout(_LONGEST_EDIT_SECONDS):
                 edited = await self._cards.edit(card, record, source=key[0], job_id=key[1])
         except TimeoutError:
             self._failed(key, SendError("no answer in time"))
         except CardLostError as error:
-            what = f"the card of job {key[1]} is gone: {error}; its next event makes a new one"
+            what = f"the card of job {key[1]} can no longer be edited: {error}"
+            what += "; its next event makes a new one"
             _log.info("%s: %s", self.name, one_line(what, 400))
             await self._state.commit(jobs={key: partial(_with_card, target=self.name, old=card, new=None)})
         except SendError as error:
             self._failed(key, error)
         except Exception as error:  # noqa: BLE001 - one bad card must not stop the service
-            what = f"{type(error).__name__} {place(error)}"
-            _log.warning("%s: the card of a job was not edited: %s", self.name, what)
+            what = f"the card of job {key[1]} was not edited: {type(error).__name__} {raised_in(error)}"
+            _log.warning("%s: %s", self.name, one_line(what, 400))
         else:
-            self._failures = 0
+            if edited.shown != card.shown:
+                self._end_failures(key[0])
             if edited is not card:
                 await self._state.commit(
                     jobs={key: partial(_with_card, target=self.name, old=card, new=edited)}
@@ -166,19 +186,29 @@ class Refresher:
             self._look_when_outdated(key, record)
 
     def _failed(self, key: JobKey, error: SendError) -> None:
+        self.failures += 1
+        self._heard(key[0], self.name, error)
         if error.refused:
-            _log.warning("%s: the card of a job was not edited: %s", self.name, error.reason)
+            what = f"the card of job {key[1]} was not edited: {error.reason}"
+            _log.warning("%s: %s", self.name, one_line(what, 400))
             return  # until the job changes again
         if error.retry_after is not None:
             self.look([key])  # the allowance knows until when
             return
         self._failures += 1
-        doublings = min(self._failures - 1, 10)
-        rest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2**doublings)
-        level = logging.WARNING if self._failures == 1 else logging.DEBUG
-        _log.log(level, "%s: cards are not edited for %.0f s: %s", self.name, rest, error.reason)
+        rest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2 ** min(self._rests, 10))
+        self._rests += 1
+        if self._failures == 1:
+            _log.warning("%s: cards cannot be edited: %s; tried again", self.name, error.reason)
         self._edits.rest(time.monotonic() + rest)
         self.look([key])
+
+    def _end_failures(self, source: str) -> None:
+        self._rests = 0
+        if self._failures:
+            self._failures = 0
+            self._heard(source, self.name, None)  # else it says nothing: posts may fail where edits do not
+            _log.info("%s: cards are edited again", self.name)
 
     def _look_when_outdated(self, key: JobKey, record: JobRecord) -> None:
         at = outdated_at(record.snapshot.samples)

@@ -50,7 +50,7 @@ def report(
     return logging.WARNING, f"attempt {tried.attempts} of {what} failed: {tried.last_error}; {when}"
 
 
-def place(error: BaseException) -> str:
+def raised_in(error: BaseException) -> str:
     """Return where an unexpected error was raised; never its text, which may hold a secret."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

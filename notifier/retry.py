@@ -89,6 +89,18 @@ def in_doubt_since(delivery: Delivery, *, cut_off: bool) -> datetime | None:
     return next((attempt.at for attempt in delivery.history if attempt.outcome == "unknown"), None)
 
 
+def in_doubt_until(delivery: Delivery, *, cut_off: bool) -> datetime | None:
+    """Return when the last attempt that may have arrived had ended; None when nobody knows, or none may."""
+    if cut_off or len(delivery.history) < delivery.attempts:
+        return None
+    ends = [
+        attempt.at + timedelta(milliseconds=attempt.duration_ms)
+        for attempt in delivery.history
+        if attempt.outcome == "unknown"
+    ]
+    return max(ends, default=None)
+
+
 def backoff(attempts: int, policy: RetryPolicy, chance: float) -> timedelta:
     """Return the wait after this many failed attempts: doubling from the first to the longest, jittered."""
     doublings = min(attempts - 1, 60)

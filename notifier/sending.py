@@ -8,6 +8,8 @@ import msgspec
 from notifier.model import Card, Event, JobRecord, Place
 from notifier.spacing import Allowance, Spacing
 
+_TOO_MANY = 429
+
 
 class SendError(Exception):
     """An attempt failed.
@@ -47,6 +49,11 @@ class SendError(Exception):
         self.card: Card | None = None
         """The job's card as it is now, if that was changed all the same."""
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it says nothing of whether the target works: a refusal, or a request to wait."""
+        return self.refused is not None or self.retry_after is not None or self.status == _TOO_MANY
+
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """What a target would send for an event, secrets redacted."""
@@ -56,6 +63,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     """Exactly as it would be sent."""
+    reply: bytes | None = None
+    """The body of what is sent instead for a job that has a card; None when there is no such thing."""
 
 
 class Grouping(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +77,7 @@ class Grouping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CardLostError(Exception):
-    """A card can no longer be edited: it was deleted, or its channel is gone."""
+    """A card can no longer be edited, or replied to: it was deleted, or Slack does not let it be."""
 
 
 class Shipment(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +91,8 @@ class Shipment(msgspec.Struct, frozen=True, kw_only=True):
     """Where earlier attempts for the target found its channel."""
     in_doubt_since: datetime | None = None
     """When an earlier attempt was made that may have arrived all the same; None when none was."""
+    in_doubt_until: datetime | None = None
+    """When the last such attempt had ended; None when nobody knows."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +117,7 @@ class Cards(Protocol):
     """How many edits refreshes leave for events."""
 
     async def edit(self, card: Card, record: JobRecord, *, source: str, job_id: str) -> Card:
-        """Have a card show its job as it is; return it, the same when that changes nothing one could see.
+        """Have a card show its job as it is; return it, the very same when nothing had to be done.
 
         Raises CardLostError, and SendError when it may succeed later.
         """

@@ -14,6 +14,7 @@ from notifier.model import (
     DeliveryState,
     JobKey,
     JobRecord,
+    Outage,
     PollReport,
     RecordKey,
     SourceRecord,
@@ -97,7 +98,10 @@ class TargetView(msgspec.Struct, frozen=True, kw_only=True):
     dead: int = 0
     oldest_pending: datetime | None = None
     last_error: str | None = None
-    """Of the delivery that failed last and still waits, or else of the last one that is dead."""
+    """Of the delivery that failed last and still waits, or why it fails otherwise, or else of the last one
+    that is dead."""
+    failing_since: datetime | None = None
+    """Since when it fails; null while it works."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,22 +172,33 @@ def list_targets(records: Records, names: Collection[str] = ()) -> list[TargetVi
                 oldest[each.target] = min(oldest.get(each.target, each), each, key=_created_at)
             if each.last_error is not None:
                 telling[each.target] = max(telling.get(each.target, each), each, key=_weight)
+    outages = {
+        name: outage for record in records.sources().values() for name, outage in record.outages.items()
+    }
     return [
-        _target_view(name, counts[name], oldest.get(name), telling.get(name))
+        _target_view(name, counts[name], oldest.get(name), telling.get(name), outages.get(name))
         for name in sorted({*names, *counts})
     ]
 
 
 def _target_view(
-    name: str, counts: Counter[DeliveryState], oldest: Delivery | None, telling: Delivery | None
+    name: str,
+    counts: Counter[DeliveryState],
+    oldest: Delivery | None,
+    telling: Delivery | None,
+    outage: Outage | None,
 ) -> TargetView:
+    error = None if telling is None else telling.last_error
+    if outage is not None and (telling is None or telling.state != "pending"):
+        error = outage.reason
     return TargetView(
         name=name,
         pending=counts["pending"],
         delivered=counts["delivered"],
         dead=counts["dead"],
         oldest_pending=None if oldest is None else oldest.created_at,
-        last_error=None if telling is None else telling.last_error,
+        last_error=error,
+        failing_since=None if outage is None else outage.since,
     )
 
 

@@ -20,7 +20,7 @@ from notifier.pace import Pace
 from notifier.route import Subject, subject_of
 from notifier.source import AlliumSource, Fingerprint, SourceError
 from notifier.state import State
-from notifier.summary import one_line
+from notifier.summary import counted, one_line
 from notifier.turn import Turn
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,8 @@ class Watcher:
             _log.warning("%s: skipped %d without a usable job_id or status", self.name, listing.rejected)
         if self._known is None:
             what = "" if announce else "a first poll announces nothing; "
-            _log.info("%s: %swatching %d jobs, %d active", self.name, what, len(listing.elements), active)
+            jobs = counted(len(listing.elements), "job")
+            _log.info("%s: %swatching %s, %d active", self.name, what, jobs, active)
 
     async def _compare(
         self, listing: Listing, source_id: str, *, announce: bool, now: datetime

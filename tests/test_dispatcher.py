@@ -1101,12 +1101,62 @@ async def test_a_replay_while_they_are_still_refused_is_not_attempted(tmp_path: 
 
 @simulated
 async def test_once_does_not_wait_for_credentials(tmp_path: Path) -> None:
-    target = Told(REVOKED, REVOKED)
+    target = Told(Receipt(), REVOKED)
     async with desk(tmp_path, target, once=True) as d:
-        await d.observe("j", "k")
+        await d.observe("i", "j", "k")
+        await d.observe("j")
         await d.dispatcher.run()
-        assert (now(), target.looks, d.dispatcher.failures) == (0.0, [], 2)
-        assert (d.states("j"), d.states("k")) == ([("pending", 1)], [("pending", 1)])
+        assert (now(), target.looks, d.dispatcher.failures) == (0.0, [], 1)
+        assert target.sent == [["evt_i_1"], ["evt_j_1"]], "the others would be refused as well"
+        assert d.states("i") == [("delivered", 1)]
+        assert d.states("j") == [("pending", 1), ("pending", 0)]
+        assert d.states("k") == [("pending", 0)]
+
+
+@simulated
+async def test_what_once_was_refused_for_its_credentials_the_next_once_tries_first(tmp_path: Path) -> None:
+    target = Told(REVOKED)
+    async with desk(tmp_path, target, once=True) as d:
+        [first, second] = await d.observe("j", "k")
+        await d.dispatcher.run()
+        await d.restart()
+        await d.dispatcher.run()
+        assert (now(), target.sent) == (0.0, [[first], [first], [second]])
+        assert (d.states("j"), d.states("k")) == ([("delivered", 2)], [("delivered", 1)])
+
+
+@simulated
+async def test_what_was_refused_for_its_credentials_is_tried_at_once_after_a_restart(tmp_path: Path) -> None:
+    """Whoever starts the daemon again has mended them."""
+    target = Told(*[BROKEN] * 8)
+    async with desk(tmp_path, target) as d:
+        async with at_work(d):
+            await d.observe("j")
+            await at(5 * (2**8 - 1) - 1)
+            target.is_revoked = True
+            await at(5 * (2**8 - 1) + 100)
+            assert d.states() == [("pending", 9)], "within the process it waits"
+            assert d.record().deliveries[0].next_attempt_at is None
+        target.is_revoked = False
+        await d.restart()
+        async with at_work(d):
+            restarted = now()
+            await at(restarted + 1)
+            assert target.attempts[-1] == restarted
+            assert d.states() == [("delivered", 10)]
+
+
+@simulated
+async def test_what_failed_otherwise_waits_on_after_a_restart(tmp_path: Path) -> None:
+    target = Told(*[BROKEN] * 3)
+    async with desk(tmp_path, target) as d:
+        async with at_work(d):
+            await d.observe("j")
+            await at(16)
+        await d.restart()
+        async with at_work(d):
+            await at(100)
+            assert target.attempts == [0.0, 5.0, 15.0, 35.0]
 
 
 @simulated

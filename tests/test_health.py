@@ -93,8 +93,10 @@ async def test_a_short_failure_is_told_to_nobody(path: Path) -> None:
         SendError("answered 400", refused="message", status=400),
         SendError("answered 410", refused="endpoint", status=410),
         SendError("Slack asks to slow down (429)", status=429, retry_after=timedelta(hours=1)),
+        SendError("answered 429", status=429),
+        SendError("answered 503", status=503, retry_after=timedelta(seconds=7), outcome_unknown=True),
     ],
-    ids=["a refusal", "gone for good", "slow down"],
+    ids=["a refusal", "gone for good", "slow down", "slow down at will", "wait"],
 )
 async def test_an_answer_that_is_no_failure_of_the_target_begins_nothing(
     path: Path, error: SendError
@@ -117,6 +119,8 @@ async def test_it_is_told_once_over_a_restart_and_counted_from_the_first_failure
     clock.move(4 * MINUTE)
     async with opened(path) as state:
         told = Told(state, clock)
+        assert await told.tell_due() is None, "it has not failed since"
+        told.notices.heard("a", "ops", REFUSED)
         assert await told.tell_due() == MINUTE
         clock.move(MINUTE)
         await told.tell_due()
@@ -124,11 +128,103 @@ async def test_it_is_told_once_over_a_restart_and_counted_from_the_first_failure
     clock.move(MINUTE)
     async with opened(path) as state:
         told = Told(state, clock)
+        told.notices.heard("b", "ops", REFUSED)
         assert await told.tell_due() is None
+        assert told.passed == [], "the process before told it"
         told.notices.heard("b", "ops", None)
         await told.tell_due()
         assert summaries(told) == ["target ops works again after 6m"]
         assert [key for key, _, _ in told.passed] == [("a", None)], "with the source that failed first"
+
+
+async def test_what_an_earlier_process_left_of_a_target_that_is_not_heard_of_again_tells_nothing(
+    path: Path,
+) -> None:
+    clock = Clock()
+    async with opened(path) as state:
+        told = Told(state, clock)
+        told.notices.heard("a", "ops", REFUSED)
+        await told.tell_due()
+        left = told.record().outages
+    async with opened(path) as state:
+        told = Told(state, clock)
+        for _ in range(3):
+            clock.move(60 * MINUTE)
+            told.notices.heard("a", "data", SendError("no connection"))
+            await told.tell_due()
+            told.notices.heard("a", "data", None)
+            await told.tell_due()
+        assert told.passed == []
+        assert told.record().outages == left, "kept: it may fail again"
+
+
+async def test_what_an_earlier_process_left_counts_once_the_target_fails_again(path: Path) -> None:
+    clock = Clock()
+    async with opened(path) as state:
+        told = Told(state, clock)
+        told.notices.heard("a", "ops", SendError("no connection"))
+        await told.tell_due()
+    clock.move(60 * MINUTE)
+    async with opened(path) as state:
+        told = Told(state, clock)
+        told.notices.heard("a", "ops", REFUSED)
+        assert await told.tell_due() is None
+        assert summaries(told) == ["target ops has failed for 1h: answered 500: down for repairs"]
+
+
+async def test_what_an_earlier_process_left_is_over_when_the_target_works(path: Path) -> None:
+    clock = Clock()
+    async with opened(path) as state:
+        told = Told(state, clock)
+        told.notices.heard("a", "ops", REFUSED)
+        await told.tell_due()
+    clock.move(60 * MINUTE)
+    async with opened(path) as state:
+        told = Told(state, clock)
+        told.notices.heard("a", "ops", None)
+        assert await told.tell_due() is None
+        assert (told.passed, told.record().outages) == ([], {})
+        told.notices.heard("a", "ops", REFUSED)
+        assert await told.tell_due() == 5 * MINUTE, "that is another failure"
+
+
+async def test_a_target_that_works_again_while_others_are_told_is_not_told_as_down(path: Path) -> None:
+    async with opened(path) as state:
+        clock = Clock()
+
+        def ops_works() -> None:
+            told.notices.heard("a", "ops", None)
+
+        told = Told(state, clock, then=ops_works)
+        for target in ("ops", "data"):
+            told.notices.heard("a", target, REFUSED)
+        await told.tell_due()
+        clock.move(5 * MINUTE)
+        assert await told.tell_due() is None
+        assert await told.tell_due() is None
+        assert summaries(told) == ["target data has failed for 5m: answered 500: down for repairs"]
+        assert told.record().outages.keys() == {"data"}
+
+
+async def test_a_target_that_fails_anew_while_others_are_told_is_not_told_for_the_time_before(
+    path: Path,
+) -> None:
+    async with opened(path) as state:
+        clock = Clock()
+
+        def ops_works_and_fails() -> None:
+            told.notices.heard("a", "ops", None)
+            told.notices.heard("a", "ops", REFUSED)
+
+        told = Told(state, clock, then=ops_works_and_fails)
+        for target in ("ops", "data"):
+            told.notices.heard("a", target, REFUSED)
+        await told.tell_due()
+        clock.move(5 * MINUTE)
+        assert await told.tell_due() == 5 * MINUTE
+        assert await told.tell_due() == 5 * MINUTE
+        assert summaries(told) == ["target data has failed for 5m: answered 500: down for repairs"]
+        assert told.record().outages["ops"].since == clock()
 
 
 async def test_a_target_that_fails_for_two_sources_is_told_once(path: Path) -> None:

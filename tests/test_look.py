@@ -35,7 +35,7 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 STATUS_KEYS = {"running", "version", "pid", "started_at", "state", "sources", "targets"}
 SOURCE_KEYS = {"name", "jobs", "active", "baseline_at", "polls"}
 POLL_KEYS = {"last_poll", "last_good_poll", "next_poll", "failures", "last_error"}
-TARGET_KEYS = {"name", "pending", "delivered", "dead", "oldest_pending", "last_error"}
+TARGET_KEYS = {"name", "pending", "delivered", "dead", "oldest_pending", "last_error", "failing_since"}
 JOB_KEYS = {
     *("source", "job_id", "status", "job_name", "table", "progress", "error_message", "time_created"),
     *("time_completed", "first_seen", "status_since", "events", "pending", "dead", "job"),
@@ -184,7 +184,7 @@ async def test_beside_a_daemon_ten_thousand_jobs_come_whole_and_polls_go_on(
     api.answer = json.dumps([job(name, "completed", time_created=None) for name in names]).encode()
     config = write_config(tmp_path, api, receiver)
     async with Daemon(config) as daemon:
-        await daemon.logged("watching 10000 jobs")
+        await daemon.logged("watching 10,000 jobs")
         polls = len(api.requests)
         done = await notifier("jobs", "--json", "--config", str(config))
         assert len(api.requests) > polls

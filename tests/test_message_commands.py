@@ -364,7 +364,18 @@ async def test_the_preview_of_slack_is_what_it_would_get_and_how_it_would_look(
     assert TOKEN not in shown.out + shown.err
     assert any(" Test: " in line for line in drawing)
     assert any("a sample: nothing happened" in line for line in drawing)
+    follows = "For a job that has a card it edits that one, and replies in its thread:" in drawing
+    assert follows == (target == "team" and type_ != "target.down")
     assert "\x1b" not in shown.err
+
+
+async def test_the_preview_of_a_reply_says_when_the_channel_is_shown_it_too(slack: CheckedSlack) -> None:
+    write_slack(slack, more='broadcast = ["*.failed"]')
+    shown = await beside("preview", "team", "--event", "backfill.failed")
+    *_, reply = shown.err.partition("replies in its thread, and shows it in the channel, too:\n")
+    assert "❌ Test: USDC transfers Jan 2024 failed after" in reply
+    assert "Snowflake query exceeded" in reply
+    assert "Table" not in reply
 
 
 def _message(text: str) -> Any:

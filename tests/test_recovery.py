@@ -70,15 +70,22 @@ async def test_the_distances_double_from_the_first_to_a_minute() -> None:
         assert target.looks == TO_A_MINUTE
 
 
-@pytest.mark.parametrize(
-    ("first", "looks"), [(0.25, [0.25, 0.75, 1.75, 3.75]), (40, [40, 100, 160]), (90, [90, 150, 210])]
-)
+@pytest.mark.parametrize(("first", "looks"), [(0.25, [0.25, 0.75, 1.75, 3.75]), (40, [40, 100, 160])])
 @simulated
 async def test_the_first_distance_is_the_one_it_is_given(first: float, looks: list[float]) -> None:
     target = Asked(*[REFUSED] * 1000)
     async with waiting(of(target, first=first)):
         await at(looks[-1] + 1)
         assert target.looks == looks
+
+
+@pytest.mark.parametrize("first", [60, 90, 3600])
+@simulated
+async def test_it_looks_every_minute_at_least_however_long_the_first_distance_is(first: float) -> None:
+    target = Asked(*[REFUSED] * 1000)
+    async with waiting(of(target, first=first)):
+        await at(181)
+        assert target.looks == [60.0, 120.0, 180.0]
 
 
 @simulated

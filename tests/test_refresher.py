@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from notifier.fingerprint import snapshot_print
 from notifier.model import Card, DeliveryState, JobRecord, Sample, StoreError
 from notifier.rate import is_outdated, outdated_at
 from notifier.records import JobUpdate
@@ -29,7 +30,7 @@ FOR_THE_LANE = 5.0
 LOST = CardLostError("message_not_found")
 SILENT = SendError("no connection", outcome_unknown=True)
 REFUSED = SendError("msg_too_long", refused="message")
-RESTS = [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
+RESTS = [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
 
 Edited = tuple[float, str, str]
 """When which job's card was edited, and what it shows."""
@@ -78,7 +79,8 @@ class Channel:
             self.edited.append((now(), job_id, what))
         elif card.seq == record.seq:
             return card
-        return msgspec.structs.replace(card, shown=what, seq=record.seq, edited_at=clock())
+        job = snapshot_print(record.snapshot)
+        return msgspec.structs.replace(card, shown=what, job=job, seq=record.seq, edited_at=clock())
 
 
 class Job(NamedTuple):
@@ -117,6 +119,7 @@ def with_card(record: JobRecord, *, target: str = "ops", ago: float = 0.0, **cha
         event_id="evt_1",
         seq=record.seq,
         shown=shown(record),
+        job=snapshot_print(record.snapshot),
         edited_at=clock() - timedelta(seconds=ago),
     )
     card = msgspec.structs.replace(card, **changes)
@@ -157,7 +160,12 @@ class Bench:
         self.state = state
         self.channel = channel
         self.commits = commits
-        self.refresher = Refresher("ops", channel, state=state, now=clock)
+        self.heard: list[tuple[float, str, str, str | None]] = []
+        """When it was told of an edit, of which source and target, and why it failed, if it did."""
+        self.refresher = Refresher("ops", channel, state=state, heard=self._heard, now=clock)
+
+    def _heard(self, source: str, target: str, error: SendError | None) -> None:
+        self.heard.append((now(), source, target, None if error is None else error.reason))
 
     async def commit(self, job_id: str, update: JobUpdate) -> None:
         await self.state.commit(jobs={("s", job_id): update})
@@ -212,7 +220,7 @@ def _put(_: JobRecord | None, *, record: JobRecord) -> JobRecord:
 @asynccontextmanager
 async def running(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
     """Have all stored cards looked at, and what is to be edited edited."""
-    await bench.refresher.resume()
+    await bench.refresher.resume(["s"])
     task = asyncio.create_task(bench.refresher.run())
     try:
         yield task
@@ -236,6 +244,7 @@ async def running(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
         (Job("cancelled"), False),
         (Job("completed", seq=2, card={"seq": 1}), True),
         (Job("completed", seq=2, card={"seq": 0, "shown": ""}), True),
+        (Job("completed", card={"job": ""}), True),
         (Job("transporting", card=None), False),
         (Job("completed", card=None), False),
     ],
@@ -272,7 +281,7 @@ async def test_an_event_that_changes_nothing_one_could_see_is_stored_as_shown_wi
         card = b.card()
         assert card is not None
         assert (card.seq, b.edited, b.commits) == (2, [], [{"job/s/j"}])
-        await b.refresher.resume()
+        await b.refresher.resume(["s"])
         await at(2 * REFRESH)
         assert len(b.channel.looked) == 1
 
@@ -291,6 +300,20 @@ async def test_what_changed_while_nothing_ran_is_edited_at_the_start(tmp_path: P
             (0.0, "progress", "transporting 40"),
             (REFRESH - 10, "recent", "transporting 40"),
         ]
+
+
+@simulated
+async def test_what_an_ended_job_is_listed_with_since_is_shown_after_a_start(tmp_path: Path) -> None:
+    """Its error may be listed late, and makes no event."""
+    async with bench(tmp_path, {"j": Job("failed", card={"ago": 100})}) as b:
+        await b.commit("j", partial(_with, left=50))
+        async with running(b):
+            await at(1)
+            assert b.edited == [(0.0, "j", "failed 50")]
+        again = Bench(b.state, Channel(), b.commits)
+        async with running(again):
+            await at(10 * REFRESH)
+            assert again.channel.looked == [], "shown by now"
 
 
 @simulated
@@ -603,7 +626,7 @@ async def test_one_that_works_off_edits_what_may_be_edited_now_and_no_more(tmp_p
         "d": Job(left=40, card={"shown": "transporting 100"}),
     }
     async with bench(tmp_path, jobs, channel) as b:
-        await b.refresher.resume()
+        await b.refresher.resume(["s"])
         await b.refresher.work_off()
         assert (now(), [job_id for _, job_id, _ in b.edited]) == (0.0, ["a", "b"])
 
@@ -623,10 +646,11 @@ async def test_a_card_that_is_lost_is_forgotten_and_nothing_is_repeated(
         assert b.record().cards == {}
         assert (b.record().seq, shown(b.record())) == (2, "failed 100")
         await b.change(status="staging", event="unrouted")
-        await b.refresher.resume()
+        await b.refresher.resume(["s"])
         await at(10 * REFRESH)
         assert len(b.channel.tried) == 1
-    assert "ops: the card of job j is gone: message_not_found; its next event makes a new one" in caplog.text
+    what = "the card of job j can no longer be edited: message_not_found; its next event makes a new one"
+    assert f"ops: {what}" in caplog.text
 
 
 @simulated
@@ -682,9 +706,10 @@ async def test_a_card_that_is_forgotten_while_it_is_edited_stays_forgotten(
 
 
 @simulated
-async def test_edits_that_fail_are_tried_again_at_distances_that_double_to_five_minutes(
+async def test_edits_that_fail_are_tried_again_at_distances_that_double_to_a_minute(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "notifier.refresher")
     async with bench(tmp_path, TWO) as b, running(b):
         b.channel.script = [SILENT] * len(RESTS)
         await b.change(status="failed", event="unrouted")
@@ -694,8 +719,10 @@ async def test_edits_that_fail_are_tried_again_at_distances_that_double_to_five_
         waits = [after - before for before, after in zip(b.channel.tried, b.channel.tried[1:], strict=False)]
         assert waits[: len(RESTS)] == RESTS
         assert sorted(b.edited) == [(sum(RESTS), "j", "failed 100"), (sum(RESTS), "k", "failed 100")]
-    warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
-    assert warnings == ["ops: cards are not edited for 5 s: no connection"], "told once"
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "ops: cards cannot be edited: no connection; tried again"),
+        ("INFO", "ops: cards are edited again"),
+    ]
 
 
 @simulated
@@ -720,7 +747,127 @@ async def test_a_success_begins_with_the_shortest_rest_again(
         await b.change(status="staging", event="unrouted")
         await at(100)
         assert b.channel.tried == [0.0, 5.0, 15.0, 20.0, 25.0]
-    assert caplog.text.count("cards are not edited for 5 s") == 2
+    assert caplog.text.count("cards cannot be edited: no connection; tried again") == 2
+
+
+@simulated
+async def test_when_the_target_takes_something_the_rest_is_over_at_once(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        b.channel.script = [SILENT] * 5
+        await b.change(status="failed", event="unrouted")
+        await at(40)
+        b.refresher.works()
+        await at(41)
+        assert b.edited == []
+        b.refresher.works()
+        await at(100)
+        assert b.channel.tried == [0.0, 5.0, 15.0, 35.0, 40.0, 41.0]
+        assert b.edited == [(41.0, "j", "failed 100")]
+
+
+@simulated
+async def test_after_the_target_took_something_rests_begin_with_the_shortest_again(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        b.channel.script = [SILENT] * 6
+        await b.change(status="failed", event="unrouted")
+        await at(40)
+        b.refresher.works()
+        await at(100)
+        assert b.channel.tried == [0.0, 5.0, 15.0, 35.0, 40.0, 45.0, 55.0]
+
+
+@simulated
+async def test_a_target_that_takes_something_has_no_card_edited_before_it_is_due(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        await b.change(left=50)
+        await at(1)
+        b.refresher.works()
+        await at(10 * REFRESH)
+        assert b.edited == [(REFRESH, "j", "transporting 50")]
+
+
+@simulated
+async def test_each_failed_edit_is_told_and_the_first_that_works_after_them(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        b.channel.script = [None, SILENT, SILENT]
+        for status in ("failed", "staging", "transporting"):
+            await b.change(status=status, event="unrouted")
+            await at(now() + 100)
+        assert [what for _, _, what in b.edited] == ["failed 100", "staging 100", "transporting 100"]
+        assert b.heard == [
+            (100.0, "s", "ops", "no connection"),
+            (105.0, "s", "ops", "no connection"),
+            (115.0, "s", "ops", None),
+        ]
+
+
+@simulated
+async def test_when_the_target_has_taken_something_the_edit_follows_and_ends_the_failures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with bench(tmp_path) as b, running(b):
+        b.channel.script = [SILENT]
+        await b.change(status="failed", event="unrouted")
+        await at(1)
+        b.refresher.works()
+        await at(2)
+        assert b.edited == [(1.0, "j", "failed 100")]
+        assert b.heard == [(0.0, "s", "ops", "no connection"), (1.0, "s", "ops", None)]
+    assert "ops: cards are edited again" in caplog.text
+
+
+@simulated
+async def test_edits_that_fail_where_posts_work_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench(tmp_path) as b, running(b):
+        b.channel.script = [SILENT] * 4
+        await b.change(status="failed", event="unrouted")
+        for second in (1, 2, 3):
+            await at(second)
+            b.refresher.works()
+        await at(10)
+    assert caplog.text.count("cards cannot be edited") == 1
+
+
+@simulated
+async def test_a_card_that_was_true_already_ends_no_failures(tmp_path: Path) -> None:
+    async with bench(tmp_path, TWO) as b, running(b):
+        b.channel.script = [SILENT, SILENT]
+        await b.change("j", status="failed", event="unrouted")
+        await at(1)
+        b.refresher.look([("s", "k")])
+        await at(10)
+        assert b.channel.tried == [0.0, 5.0]
+        await at(100)
+        assert b.channel.tried == [0.0, 5.0, 15.0]
+        assert [error for *_, error in b.heard] == ["no connection", "no connection", None]
+
+
+@simulated
+async def test_all_edits_that_failed_are_counted(tmp_path: Path) -> None:
+    pause = SendError("answered 429", retry_after=timedelta(seconds=1), status=429)
+    async with bench(tmp_path, TWO) as b, running(b):
+        assert b.refresher.failures == 0
+        b.channel.script = [SILENT, None, pause, None, REFUSED]
+        for status in ("failed", "staging", "transporting"):
+            await b.change(status=status, event="unrouted")
+            await at(now() + 100)
+        assert b.refresher.failures == 3
+        await b.change("k", status="failed", event="unrouted")
+        await at(now() + 100)
+        assert (b.edited[-1][1:], b.refresher.failures) == (("k", "failed 100"), 3)
+
+
+@simulated
+async def test_an_edit_that_ends_never_is_told_as_one_that_failed(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, running(b):
+        b.channel.takes = 10_000.0
+        await b.change(status="failed", event="unrouted")
+        await at(400)
+        assert b.heard == [(300.0, "s", "ops", "no answer in time")]
+        assert b.refresher.failures == 1
 
 
 @simulated
@@ -773,7 +920,7 @@ async def test_a_failure_after_a_pause_is_told_and_rests_no_longer(
         await b.change(status="failed", event="unrouted")
         await at(100)
         assert b.channel.tried == [0.0, 1.0, 2.0, 7.0]
-    assert "cards are not edited for 5 s: no connection" in caplog.text
+    assert "cards cannot be edited: no connection; tried again" in caplog.text
 
 
 @pytest.mark.parametrize("refused", [REFUSED, SendError("no_permission", refused="endpoint")])
@@ -791,7 +938,7 @@ async def test_what_is_refused_waits_for_the_job_to_change(
         await b.change(status="staging", event="unrouted")
         await at(20 * REFRESH)
         assert b.edited[1:] == [(10 * REFRESH, "j", "staging 100")]
-    assert f"ops: the card of a job was not edited: {refused.reason}" in caplog.text
+    assert f"ops: the card of job j was not edited: {refused.reason}" in caplog.text
 
 
 @simulated
@@ -804,14 +951,14 @@ async def test_a_card_that_fails_unforeseen_stops_no_other(
         await b.change("k", status="failed", event="unrouted")
         await at(100)
         assert (0.0, "k", "failed 100") in b.edited
-    assert "ZeroDivisionError" in caplog.text
+    assert "ops: the card of job j was not edited: ZeroDivisionError in edit, line " in caplog.text
     assert "secret" not in caplog.text
 
 
 @simulated
 async def test_a_state_that_fails_ends_it_with_an_error(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
-        await b.refresher.resume()
+        await b.refresher.resume(["s"])
         task = asyncio.create_task(b.refresher.run())
         await b.change(status="failed", event="unrouted")
         await b.state._in_thread(lambda: b.state._store._ask("PRAGMA query_only=ON"))  # type: ignore[attr-defined]
@@ -882,7 +1029,7 @@ async def test_a_rate_that_becomes_outdated_just_after_an_edit_waits_for_the_nex
 async def test_many_cards_that_are_true_keep_nobody_waiting(tmp_path: Path) -> None:
     jobs = {f"j{number}": Job(card={"ago": 100}) for number in range(2000)}
     async with bench(tmp_path, jobs) as b:
-        await b.refresher.resume()
+        await b.refresher.resume(["s"])
         turns = 0
 
         async def wait_for_a_turn() -> None:

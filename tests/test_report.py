@@ -6,7 +6,7 @@ import pytest
 
 from notifier.model import Delivery, Event
 from notifier.outbox import batch_id
-from notifier.report import describe, place, report
+from notifier.report import describe, raised_in, report
 from notifier.retry import Outcome
 from notifier.sending import Receipt, SendError
 
@@ -137,8 +137,8 @@ def test_an_unforeseen_error_is_told_by_the_place_it_was_raised_at_never_by_its_
     with pytest.raises(ValueError, match="secret") as caught:
         _fail_for("https://hooks.example.com/secret")
     line = _fail_for.__code__.co_firstlineno + 1
-    assert place(caught.value) == f"in _fail_for, line {line}"
+    assert raised_in(caught.value) == f"in _fail_for, line {line}"
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
-    assert place(ValueError("https://hooks.example.com/secret")) == ""
+    assert raised_in(ValueError("https://hooks.example.com/secret")) == ""

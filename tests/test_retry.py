@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model import Attempt, AttemptOutcome, Delivery
-from notifier.retry import KEPT_ATTEMPTS, Outcome, RetryPolicy, backoff, in_doubt_since, judge
+from notifier.retry import KEPT_ATTEMPTS, Outcome, RetryPolicy, backoff, in_doubt_since, in_doubt_until, judge
 from notifier.sending import SendError
 
 _NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
@@ -293,6 +293,52 @@ def test_only_an_attempt_of_unknown_outcome_leaves_doubt(
     delivery = _attempted(*outcomes, attempts=min(attempts, len(outcomes)))
     assert (in_doubt_since(delivery, cut_off=False) is not None) == ("unknown" in outcomes)
     assert in_doubt_since(delivery, cut_off=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("delivery", "until"),
+    [
+        (_attempted(), None),
+        (_attempted("failed", "refused"), None),
+        (_attempted("unknown"), _FIRST + _MILLISECOND),
+        (_attempted("unknown", "failed"), _FIRST + _MILLISECOND),
+        (_attempted("unknown", "failed", "unknown", "failed"), _FIRST + timedelta(minutes=2) + _MILLISECOND),
+    ],
+)
+def test_doubt_is_about_the_time_until_the_last_attempt_of_unknown_outcome_had_ended(
+    delivery: Delivery, until: datetime | None
+) -> None:
+    assert in_doubt_until(delivery, cut_off=False) == until
+
+
+@pytest.mark.parametrize("delivery", [_attempted(), _attempted("failed"), _attempted("unknown")])
+def test_when_an_attempt_ended_that_a_crash_may_have_cut_off_nobody_knows(delivery: Delivery) -> None:
+    assert in_doubt_until(delivery, cut_off=True) is None
+
+
+def test_when_attempts_ended_that_are_no_longer_remembered_nobody_knows() -> None:
+    assert in_doubt_until(_attempted("unknown", "failed", attempts=3), cut_off=False) is None
+
+
+def test_attempts_before_a_replay_had_ended_when_they_had() -> None:
+    before = _attempted("unknown", "unknown", "refused")
+    replayed = msgspec.structs.replace(before, attempts=0, first_attempt_at=None, replay=True)
+    assert in_doubt_until(replayed, cut_off=False) == before.history[1].at + _MILLISECOND
+
+
+def test_the_end_of_an_attempt_that_took_long_is_not_its_beginning() -> None:
+    took = timedelta(seconds=90)
+    _, tried = _judged(_delivery(), SendError("no answer", outcome_unknown=True), took=took)
+    assert in_doubt_until(tried, cut_off=False) == _NOW
+    assert in_doubt_since(tried, cut_off=False) == _NOW - took
+
+
+@given(st.lists(st.sampled_from(["failed", "unknown", "refused"]), max_size=KEPT_ATTEMPTS), st.booleans())
+def test_doubt_never_ends_before_it_begins(outcomes: list[AttemptOutcome], cut_off: bool) -> None:
+    delivery = _attempted(*outcomes)
+    since, until = (look(delivery, cut_off=cut_off) for look in (in_doubt_since, in_doubt_until))
+    assert (until is not None) == ("unknown" in outcomes and not cut_off)
+    assert until is None or (since is not None and since < until)
 
 
 # ------------------------------------------------------------------------------------------ waits

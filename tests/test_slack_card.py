@@ -18,7 +18,7 @@ from notifier.outbox import absorb
 from notifier.payload import Payload, read_payload
 from notifier.rate import outdated_at
 from notifier.sample import sample_event
-from notifier.targets.slack.card import card_of, card_of_event, fingerprint, reply_to, with_mention
+from notifier.targets.slack.card import card_of, card_of_event, left_for, look_print, reply_to, with_mention
 from notifier.targets.slack.message import Message, as_plain_text
 from notifier.targets.slack.past import metadata
 from tests.servers import job
@@ -437,9 +437,9 @@ def test_as_time_passes_a_card_stays_as_it_is(first: float, second: float) -> No
     life = (end - at(9)) / timedelta(minutes=1)
     one, other = (card(record, minutes=9 + 0.999 * life * part) for part in (first, second))
     assert one == other
-    assert fingerprint(one) == fingerprint(other)
+    assert look_print(one) == look_print(other)
     late = card(record, minutes=9 + life)
-    assert fingerprint(late) != fingerprint(one)
+    assert look_print(late) != look_print(one)
     assert late == card(record, minutes=9 + life + 10**6 * first)
 
 
@@ -481,7 +481,7 @@ BASE = {
     ids=str,
 )
 def test_whatever_is_seen_to_change_changes_the_fingerprint(change: dict[str, Any]) -> None:
-    assert fingerprint(card(followed((0, BASE | change)))) != fingerprint(card(followed((0, BASE))))
+    assert look_print(card(followed((0, BASE | change)))) != look_print(card(followed((0, BASE))))
 
 
 @pytest.mark.parametrize(
@@ -500,13 +500,13 @@ def test_whatever_is_seen_to_change_changes_the_fingerprint(change: dict[str, An
 def test_what_nobody_sees_leaves_the_fingerprint(change: dict[str, Any]) -> None:
     record = followed((0, BASE), (1, BASE | change))
     assert record.snapshot.element != followed((0, BASE)).snapshot.element
-    assert fingerprint(card(record)) == fingerprint(card(followed((0, BASE))))
+    assert look_print(card(record)) == look_print(card(followed((0, BASE))))
 
 
 def test_a_phase_changes_the_fingerprint_also_when_the_status_is_the_same_again() -> None:
     once = followed((0, BASE))
     again = followed((0, BASE), (1, BASE | {"status": "staging"}), (2, BASE))
-    assert fingerprint(card(once)) != fingerprint(card(again))
+    assert look_print(card(once)) != look_print(card(again))
 
 
 def test_a_fingerprint_is_of_text_blocks_and_attachments() -> None:
@@ -517,10 +517,10 @@ def test_a_fingerprint_is_of_text_blocks_and_attachments() -> None:
         {"attachments": ()},
         {"blocks": message.blocks * 2},
     ]
-    others = [fingerprint(msgspec.structs.replace(message, **part)) for part in parts]
-    assert len({fingerprint(message), *others}) == 5
-    assert fingerprint(message) == fingerprint(card(followed((0, BASE))))
-    assert re.fullmatch("[0-9a-f]{16}", fingerprint(message))
+    others = [look_print(msgspec.structs.replace(message, **part)) for part in parts]
+    assert len({look_print(message), *others}) == 5
+    assert look_print(message) == look_print(card(followed((0, BASE))))
+    assert re.fullmatch("[0-9a-f]{16}", look_print(message))
 
 
 # -------------------------------------------------------------------------------- a card of an event
@@ -671,6 +671,29 @@ def test_a_card_that_mentions_nobody_stays_as_it_is() -> None:
     assert with_mention(message, "") is message
 
 
+@pytest.mark.parametrize(
+    ("channel", "named"),
+    [
+        ("C0123456789", "<#C0123456789>"),
+        ("#data", "#data"),
+        ("G0123456789", "G0123456789"),
+        ("#<!here>&*x*", "#&lt;!here&gt;&amp;∗x∗"),
+    ],
+)
+def test_a_card_that_is_left_says_in_a_line_of_its_own_where_its_job_goes_on(
+    channel: str, named: str
+) -> None:
+    plain = card(followed((0, BASE), (3, BASE | {"status": "failed", "error_message": "x"})))
+    message = checked(left_for(plain, channel))
+    assert (message.text, message.blocks) == (plain.text, plain.blocks)
+    [before], [attachment] = plain.attachments, message.attachments
+    *blocks, note = attachment["blocks"]
+    assert attachment | {"blocks": tuple(blocks)} == before
+    said = note["elements"][0]["text"]
+    assert said.replace("\u200b", "") == f"not kept up to date any more: this backfill goes on in {named}"
+    assert look_print(message) != look_print(plain)
+
+
 def test_as_plain_text_a_card_says_the_same() -> None:
     message = with_mention(card(followed((0, BASE), (3, BASE | {"status": "failed"}))), MENTION)
     plain = checked(as_plain_text(message))
@@ -728,7 +751,7 @@ def test_whatever_is_listed_makes_a_card_that_slack_takes_and_that_pings_nobody(
     check_harmless(as_plain_text(message))
     check_harmless(as_plain_text(with_mention(message, mention)), mention=mention)
     again = card_of(record, source="allium", job_id=job_id, job_link=job_link, now=now)
-    assert fingerprint(message) == fingerprint(again)
+    assert look_print(message) == look_print(again)
 
 
 @given(hostile_events(), hostile_records() | st.none(), LINKS, MENTIONS)

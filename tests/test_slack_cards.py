@@ -1,7 +1,8 @@
 import asyncio
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from notifier.demo.slack import Channel, Post
 from notifier.diff import diff
+from notifier.fingerprint import snapshot_print
 from notifier.model import Card, Event, JobRecord, Place
 from notifier.outbox import absorb
 from notifier.sample import sample_event
@@ -73,7 +75,11 @@ class Followed:
         return self.observe(job_id, status=status, **fields).events[-1]
 
     async def send(
-        self, *events: Event, job_id: str = "j1", in_doubt_since: datetime | None = None
+        self,
+        *events: Event,
+        job_id: str = "j1",
+        in_doubt_since: datetime | None = None,
+        in_doubt_until: datetime | None = None,
     ) -> Receipt:
         """Make one attempt, and remember what it is to be remembered of it."""
         shipment = Shipment(
@@ -81,6 +87,7 @@ class Followed:
             record=self.records.get(job_id) if len(events) == 1 else None,
             place=self.place,
             in_doubt_since=in_doubt_since,
+            in_doubt_until=in_doubt_until,
         )
         receipt = await self.target.send(shipment)
         self.place = receipt.place or self.place
@@ -110,6 +117,7 @@ class Followed:
 
 
 Follow = Callable[..., Followed]
+Moving = Callable[[str], Awaitable[tuple[Followed, Post]]]
 
 
 @pytest.fixture
@@ -178,6 +186,7 @@ async def test_the_first_event_of_a_job_posts_its_card(
         event_id=event.id,
         seq=1,
         shown=jobs.card().shown,
+        job=snapshot_print(jobs.records["j1"].snapshot),
         edited_at=jobs.now,
     )
     assert jobs.card().shown
@@ -280,6 +289,7 @@ async def test_a_later_event_edits_the_card_and_then_replies_in_its_thread(
         event_id=first.id,
         seq=2,
         shown=jobs.card().shown,
+        job=snapshot_print(jobs.records["j1"].snapshot),
         edited_at=jobs.now,
     )
 
@@ -307,7 +317,7 @@ async def test_a_whole_life_of_a_job_is_one_message_and_a_thread(slack: CheckedS
         (["backfill.failed"], [False, True, False]),
         (["BACKFILL.Fail*", "*.completed"], [False, True, True]),
         (["*"], [True, True, True]),
-        (["source.*", "failed"], [False, False, False]),
+        (["source.*", "target.down"], [False, False, False]),
     ],
 )
 async def test_replies_about_chosen_events_are_shown_in_the_channel_too(
@@ -345,12 +355,13 @@ async def test_an_event_that_is_over_already_posts_the_card_as_it_was(
     [post] = slack.posts
     assert "is staging" in title(post)
     assert "Phases" not in json.dumps(post.shown)
-    assert (jobs.card().seq, jobs.card().event_id) == (1, first.id)
+    assert (jobs.card().seq, jobs.card().event_id, jobs.card().job) == (1, first.id, "")
     assert receipt.card is not None
 
     jobs.now += timedelta(minutes=1)
     edited = await jobs.edit()
     assert (edited.seq, edited.edited_at) == (2, jobs.now)
+    assert edited.job == snapshot_print(jobs.records["j1"].snapshot)
     assert "is transporting" in title(post)
     assert "staging 5m → transporting since" in json.dumps(post.shown, ensure_ascii=False)
 
@@ -448,14 +459,18 @@ def check_new_card(slack: CheckedSlack, jobs: Followed, old: Post, *, channel: s
 
 @pytest.mark.parametrize("has_replies", [False, True])
 async def test_a_card_that_a_person_deleted_is_posted_anew(
-    slack: CheckedSlack, follow: Follow, has_replies: bool
+    slack: CheckedSlack, follow: Follow, has_replies: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "notifier.targets.slack.cards")
     jobs = follow(mentions={"backfill.completed": MENTION}, channel="C0DATA")
     old = await followed_to_transporting(jobs, slack)
     slack.delete(old)
     if not has_replies:
         slack.delete(slack.posts[1])
     await jobs.tell("completed")
+    [line] = [each.getMessage() for each in caplog.records]
+    assert line.startswith("data-team: the card of job j1 can no longer be used: ")
+    assert line.endswith("message_not_found; posting another")
     assert len(slack.posts) == 3
     check_new_card(slack, jobs, old)
     await jobs.tell("staging")
@@ -546,21 +561,97 @@ async def test_a_card_that_belongs_to_somebody_else_is_posted_anew(
     assert theirs.shown == {"text": "what a person said"}
 
 
-async def test_another_channel_in_the_config_means_new_cards_there(
-    slack: CheckedSlack, follow: Follow
+@pytest.fixture
+async def moving(slack: CheckedSlack, follow: Follow) -> Moving:
+    """Have a job followed in one channel and then, by another config, in the one that is given."""
+
+    async def move(channel: str) -> tuple[Followed, Post]:
+        jobs = follow(mentions={"backfill.completed": MENTION})
+        old = await followed_to_transporting(jobs, slack)
+        moved = follow(channel=channel, mentions={"backfill.completed": MENTION})
+        moved.records, moved.now, moved.place = jobs.records, jobs.now, jobs.place
+        slack.calls.clear()
+        return moved, old
+
+    return move
+
+
+@pytest.mark.parametrize(
+    ("channel", "id_", "named"),
+    [("#private", "C0PRIVATE", "#private"), ("C0PRIVATE", "C0PRIVATE", "<#C0PRIVATE>")],
+)
+async def test_another_channel_in_the_config_means_new_cards_there_and_the_old_one_says_so(
+    slack: CheckedSlack, moving: Moving, channel: str, id_: str, named: str
 ) -> None:
-    jobs = follow(mentions={"backfill.completed": MENTION})
-    old = await followed_to_transporting(jobs, slack)
-    moved = follow(channel="#private", mentions={"backfill.completed": MENTION})
-    moved.records, moved.now, moved.place = jobs.records, jobs.now, jobs.place
-    slack.calls.clear()
+    moved, old = await moving(channel)
+    edits = len(old.edits)
     receipt = await moved.tell("completed")
+    assert methods(slack) == ["chat.postMessage", "chat.update"]
+    new = slack.posts[-1]
+    assert (new.channel.id, new.thread_ts, new.pings) == (id_, None, PINGS)
+    card = moved.card()
+    assert (card.configured, card.channel, card.ts, card.seq) == (channel, id_, new.ts, 3)
+    assert receipt.place == (Place(configured=channel, id=id_) if channel[0] == "#" else None)
+
+    assert len(old.edits) == edits + 1
+    assert "completed" in title(old)
+    assert MENTION not in json.dumps(old.shown)
+    assert id_in(old.shown) == moved.records["j1"].events[0].id
+    *_, note = old.shown["attachments"][-1]["blocks"]
+    assert note["type"] == "context"
+    assert note["elements"][0]["text"] == f"not kept up to date any more: this backfill goes on in {named}"
+    assert "not kept up to date" not in json.dumps(new.shown)
+
+    slack.calls.clear()
+    await moved.tell("staging")
+    assert slack.posts[-1].thread_ts == new.ts
+    assert {arguments["channel"] for _, arguments in slack.calls} == {id_}, "that was the last edit"
+
+
+async def test_a_card_in_a_channel_that_was_left_is_not_edited_when_nothing_may_be_edited_now(
+    slack: CheckedSlack, moving: Moving
+) -> None:
+    moved, old = await moving("#private")
+    moved.limits.edits.hold(time.monotonic() + 3600)
+    await moved.tell("completed")
     assert methods(slack) == ["chat.postMessage"]
-    check_new_card(slack, moved, old, channel="C0PRIVATE")
-    assert (moved.card().configured, receipt.place) == (
-        "#private",
-        Place(configured="#private", id="C0PRIVATE"),
-    )
+    assert (moved.card().channel, "completed" in title(old)) == ("C0PRIVATE", False)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["message_not_found"],
+        ["channel_not_found"],
+        ["is_inactive"],
+        ["fatal_error"],
+        ["invalid_auth"],
+        ["invalid_blocks", "msg_too_long"],
+        ["ratelimited"],
+    ],
+    ids=lambda answers: answers[0],
+)
+async def test_a_card_that_was_left_and_cannot_be_edited_keeps_no_event_from_being_told(
+    slack: CheckedSlack, moving: Moving, answers: list[str]
+) -> None:
+    moved, old = await moving("#private")
+    only_edits(slack, *answers)
+    receipt = await moved.tell("completed")
+    assert receipt.card is not None
+    assert (moved.card().channel, moved.card().ts) == ("C0PRIVATE", slack.posts[-1].ts)
+    assert "completed" not in title(old)
+    assert len(slack.posts) == 3
+
+
+async def test_a_new_card_that_fails_leaves_the_one_in_the_other_channel_as_it_is(
+    slack: CheckedSlack, moving: Moving
+) -> None:
+    moved, old = await moving("#private")
+    only_posts(slack, "fatal_error")
+    with pytest.raises(SendError):
+        await moved.tell("completed")
+    assert methods(slack) == ["chat.postMessage"]
+    assert moved.card().ts == old.ts
 
 
 async def test_a_channel_that_was_replaced_gets_the_job_s_new_card(
@@ -773,6 +864,7 @@ async def test_a_card_is_edited_when_its_job_moves_on(slack: CheckedSlack, follo
     assert "200 of 1,000 chunks" in json.dumps(post.shown)
     assert (card.ts, card.seq, card.event_id) == (before.ts, 1, before.event_id)
     assert card.shown != before.shown
+    assert before.job != card.job == snapshot_print(jobs.records["j1"].snapshot)
     assert card.edited_at == jobs.now
     assert methods(slack) == ["chat.postMessage", "chat.update"]
     assert len(post.edits) == 1
@@ -1035,10 +1127,26 @@ async def test_an_edit_that_is_refused_as_plain_text_too_does_not_hold_back_the_
     only_edits(slack, "invalid_blocks", "msg_too_long")
     await jobs.tell("transporting")
     assert slack.posts[1].thread_ts == slack.posts[0].ts
+
+
+async def test_an_edit_that_is_refused_for_good_is_logged_and_waits_for_the_job_to_change(
+    slack: CheckedSlack, follow: Follow, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = follow()
+    await jobs.tell("staging")
+    jobs.happen("failed")
     only_edits(slack, "invalid_blocks", "msg_too_long")
-    with pytest.raises(SendError) as caught:
-        await jobs.edit()
-    assert caught.value.refused == "message"
+    card = await jobs.edit()
+    assert (card.seq, card.job) == (2, snapshot_print(jobs.records["j1"].snapshot))
+    [line] = [each.getMessage() for each in caplog.records]
+    assert line.startswith("data-team: the card of job j1 was not edited: ")
+    assert line.endswith(", also as plain text")
+    slack.calls.clear()
+    assert await jobs.edit() is card
+    assert slack.calls == []
+    jobs.happen("staging")
+    await jobs.edit()
+    assert "is staging" in title(slack.posts[0])
 
 
 @pytest.mark.parametrize("code", ["metadata_must_be_sent_from_app", "invalid_metadata_format"])

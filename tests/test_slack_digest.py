@@ -18,7 +18,7 @@ from notifier.drawing import draw_message
 from notifier.model import ALL_TYPES, JOB_TYPES, OTHER_TYPES, Event
 from notifier.sample import sample_event
 from notifier.targets.slack.digest import render_digest, render_plain_digest
-from notifier.targets.slack.look import look_of, place_of, words_of
+from notifier.targets.slack.look import look_of, rank_of, words_of
 from notifier.targets.slack.message import Message
 from tests.servers import job
 from tests.slack import DATE, NOW, hostile_events, job_event, listed, texts
@@ -190,7 +190,7 @@ def test_what_is_not_more_than_forty_lines_needs_no_rest(render: Render) -> None
 def test_equal_ones_stand_in_the_order_observed(render: Render) -> None:
     events = many(failed=4, completed=5, staging=6, paused=3, odd=3)
     message = drawn(render, events)
-    expected = [event.summary for event in sorted(events, key=lambda event: place_of(event.type))]
+    expected = [event.summary for event in sorted(events, key=lambda event: rank_of(event.type))]
     assert [line.replace("*", "").partition(" ")[2] for line in body(message)] == expected
     unknown = [event.summary for event in events if event.type in ("backfill.paused", "backfill.odd")]
     assert [summary for summary in expected if summary in unknown] == unknown
@@ -442,7 +442,7 @@ def test_whatever_happens_each_event_is_a_line_or_counted_and_means_nothing(
     lines, rest = lines_and_rest(message)
     assert 0 < len(lines) <= 40
     assert len(lines) + rest == len(events)
-    ranked = sorted(events, key=lambda event: place_of(event.type))
+    ranked = sorted(events, key=lambda event: rank_of(event.type))
     for event, line in zip(ranked, lines, strict=False):
         assert line.split(" ")[0] == look_of(event.type).emoji
     assert total(top(message)[-1]) == (2 if render is render_plain_digest else 1) * len(events)

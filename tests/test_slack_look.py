@@ -3,13 +3,13 @@ import re
 import pytest
 
 from notifier.model import ALL_TYPES
-from notifier.targets.slack.look import look_of, place_of, words_of
+from notifier.targets.slack.look import look_of, rank_of, words_of
 
 UNKNOWN = "backfill.paused"
 
 
 def test_what_matters_most_comes_first() -> None:
-    assert sorted([*ALL_TYPES, UNKNOWN], key=place_of) == [
+    assert sorted([*ALL_TYPES, UNKNOWN], key=rank_of) == [
         "backfill.failed",
         "source.down",
         "target.down",
@@ -30,14 +30,14 @@ def test_what_matters_most_comes_first() -> None:
 
 @pytest.mark.parametrize("type_", ["backfill.", "", "backfill.status_removed", "failed", "source.odd"])
 def test_what_nobody_knows_yet_has_one_place_and_one_look(type_: str) -> None:
-    assert place_of(type_) == place_of(UNKNOWN)
+    assert rank_of(type_) == rank_of(UNKNOWN)
     assert look_of(type_) == look_of(UNKNOWN)
 
 
 @pytest.mark.parametrize("type_", ALL_TYPES)
 def test_every_known_type_has_a_place_a_look_and_words_of_its_own(type_: str) -> None:
     others = [other for other in (*ALL_TYPES, UNKNOWN) if other != type_]
-    assert place_of(type_) not in map(place_of, others)
+    assert rank_of(type_) not in map(rank_of, others)
     assert words_of(type_) not in map(words_of, others)
     assert look_of(type_).emoji != look_of(UNKNOWN).emoji
 

@@ -16,6 +16,7 @@ from notifier.model import (
     DeliveryState,
     Event,
     JobKey,
+    Outage,
     PollReport,
     SourceRecord,
     rfc3339,
@@ -544,3 +545,23 @@ def test_a_target_s_error_is_the_last_of_what_waits_or_else_of_the_last_dead_let
     records = of(dict(reversed(jobs.items())) if turned else jobs)
     [view] = list_targets(records, ["ops"])
     assert (view.oldest_pending, view.last_error) == (oldest, error)
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        ([], "the token was revoked"),
+        (
+            [delivery("1", state="dead", created=1, ended_at=at(9), last_error="long ago")],
+            "the token was revoked",
+        ),
+        ([delivery("1", state="pending", created=1, last_error="answered 500")], "answered 500"),
+    ],
+    ids=["nothing", "a dead letter", "what waits"],
+)
+def test_why_a_target_fails_is_told_also_when_nothing_waits_for_it(last: list[Delivery], error: str) -> None:
+    records = of({each.id: record(each) for each in last})
+    outage = Outage(since=at(2), reason="the token was revoked")
+    records.put({"allium": SourceRecord(id="0" * 32, baseline_at=NOW, outages={"ops": outage})}, {})
+    [view] = list_targets(records, ["ops"])
+    assert (view.last_error, view.failing_since) == (error, at(2))

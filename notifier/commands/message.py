@@ -66,7 +66,7 @@ def preview(
     """Print what would be sent to a target; send nothing.
 
     The body goes to standard output, exactly as it would be sent; the request's first line and headers,
-    and how Slack would show a message, go to standard error.
+    and how Slack would show a message and what follows it, go to standard error.
     """
     import asyncio
     import sys
@@ -87,19 +87,27 @@ def preview(
     typer.echo(err=True)
     sys.stdout.buffer.write(found.body + b"\n")
     sys.stdout.flush()
-    _draw(settings, target, found.body)
+    _draw(settings, target, found)
 
 
-def _draw(settings: Settings, target: str, body: bytes) -> None:
+def _draw(settings: Settings, target: str, found: Preview) -> None:
     import json
 
     from notifier.drawing import draw_message
     from notifier.targets.slack.settings import SlackSettings
 
-    if isinstance(settings.targets[target], SlackSettings):
-        out = screen(err=True)
+    if not isinstance(settings.targets[target], SlackSettings):
+        return
+    out = screen(err=True)
+    out.print()
+    out.print(draw_message(json.loads(found.body)))
+    if found.reply is not None:
+        reply = json.loads(found.reply)
+        channel = ", and shows it in the channel, too" if reply.get("reply_broadcast") else ""
         out.print()
-        out.print(draw_message(json.loads(body)))
+        out.print(f"For a job that has a card it edits that one, and replies in its thread{channel}:")
+        out.print()
+        out.print(draw_message(reply))
 
 
 def _sample(settings: Settings, target: str, type_: str) -> Event:

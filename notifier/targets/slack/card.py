@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 
 import msgspec
-import xxhash
 
 from notifier.duration import spell_duration
 from notifier.element import Details, read_details
+from notifier.fingerprint import fingerprint
 from notifier.model import STATUS_TYPES, JobRecord, Phase, is_active
 from notifier.payload import MARK, Payload, Progress, progress_of
 from notifier.rate import is_outdated
@@ -131,10 +131,17 @@ def with_mention(card: Message, mention: str) -> Message:
     )
 
 
-def fingerprint(message: Message) -> str:
-    """Return 16 hex digits that are the same for what looks the same."""
-    parts = json.dumps([message.text, message.blocks, message.attachments])
-    return xxhash.xxh3_64_hexdigest(parts.encode())
+def left_for(card: Message, channel: str) -> Message:
+    """Return a card that says where the job goes on, as it is edited for the last time."""
+    where = f"<#{channel}>" if channel.startswith("C") else plain(channel, 100)
+    note = foot(f"not kept up to date any more: this backfill goes on in {where}")
+    *others, last = card.attachments
+    return msgspec.structs.replace(card, attachments=(*others, {**last, "blocks": (*last["blocks"], note)}))
+
+
+def look_print(message: Message) -> str:
+    """Return what is the same for what looks the same."""
+    return fingerprint(json.dumps([message.text, message.blocks, message.attachments]).encode())
 
 
 def _draw(job: _Job) -> Message:

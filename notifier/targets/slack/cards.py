@@ -1,5 +1,6 @@
 """The cards of a channel: posted for a job's first event, edited and replied to for the later ones."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection
@@ -7,12 +8,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from notifier.fingerprint import snapshot_print
 from notifier.glob import matches
 from notifier.model import Card, Event, JobRecord
 from notifier.payload import Payload
 from notifier.sending import CardLostError, SendError
 from notifier.summary import one_line
-from notifier.targets.slack.card import card_of, card_of_event, fingerprint, reply_to, with_mention
+from notifier.targets.slack.card import card_of, card_of_event, left_for, look_print, reply_to, with_mention
 from notifier.targets.slack.limits import LEFT_FOR_EVENTS, Limits
 from notifier.targets.slack.message import Message
 from notifier.targets.slack.poster import Poster
@@ -63,6 +65,12 @@ class ChannelCards:
         card = card_of_event(payload, record=None, job_link=link)
         return with_mention(card, self._render.mention(payload))
 
+    def reply(self, event: Event, payload: Payload) -> tuple[Message, bool]:
+        """Return what is written in the thread of a job's card, and whether the channel is shown it, too."""
+        link = self._render.link_of(payload.data.source)
+        message = reply_to(payload, job_link=link, mention=self._render.mention(payload))
+        return message, any(matches(glob, event.type) for glob in self._broadcast)
+
     async def tell(self, event: Event, payload: Payload, record: JobRecord | None) -> Card | None:
         """Tell an event of a job: in the thread of its card, or by a new one.
 
@@ -77,26 +85,33 @@ class ChannelCards:
                     error.card = None if edited is card else edited
                     raise
             except CardLostError as lost:
-                what = f"the card of job {payload.data.job_id} is gone ({lost}); posting a new one"
+                what = f"the card of job {payload.data.job_id} can no longer be used: {lost}; posting another"
                 _log.info("%s: %s", self._name, one_line(what, 400))
             else:
                 return None if edited is card else edited
-        return await self._begin(event, payload, record)
+        card = await self._begin(event, payload, record)
+        if record is not None and self._name in record.cards:
+            await self._leave(record.cards[self._name], record, payload)
+        return card
 
     async def edit(self, card: Card, record: JobRecord, *, source: str, job_id: str) -> Card:
-        """Have a card show its job as it is; return it, the same when that changes nothing one could see.
+        """Have a card show its job as it is; return it, the very same when nothing had to be done.
 
-        Raises CardLostError when it is gone, SendError when it may succeed later.
+        So it is, too, while it is being edited: whoever does that has it looked at again. What Slack refuses
+        for good counts as shown until the job changes. Raises CardLostError when it can no longer be edited,
+        SendError when that may succeed later.
         """
         message = self._now_of(record, source, job_id)
-        shown = fingerprint(message)
+        shown = look_print(message)
         if (source, job_id) in self._busy or (shown == card.shown and card.seq == record.seq):
             return card
-        if shown != card.shown:
-            await self._edit(card, message, (source, job_id))
-        return msgspec.structs.replace(card, shown=shown, seq=record.seq, edited_at=self._now())
+        seen = msgspec.structs.replace(card, job=snapshot_print(record.snapshot), seq=record.seq)
+        if shown == card.shown:
+            return seen
+        await self._edit(card, message, (source, job_id))
+        return msgspec.structs.replace(seen, shown=shown, edited_at=self._now())
 
-    def adopt(self, channel: str, ts: str, event: Event, *, shown: str = "") -> Card:
+    def adopt(self, channel: str, ts: str, event: Event, *, shown: str = "", job: str = "") -> Card:
         """Return the card that a posted message is; without `shown` nobody knows what it shows."""
         return Card(
             configured=self._channel,
@@ -105,6 +120,7 @@ class ChannelCards:
             event_id=event.id,
             seq=event.seq if shown else 0,
             shown=shown,
+            job=job,
             edited_at=self._now(),
         )
 
@@ -126,29 +142,42 @@ class ChannelCards:
             if is_throttled(error) or error.retry_after is not None:
                 wait = _PAUSE if error.retry_after is None else error.retry_after
                 self.allowance.hold(time.monotonic() + wait.total_seconds())
-            raise
+            if error.refused != "message":
+                raise
+            _log.warning("%s: the card of job %s was not edited: %s", self._name, job[1], error.reason)
         finally:
             self._busy.discard(job)
 
     async def _reply(self, card: Card, event: Event, payload: Payload) -> None:
-        link = self._render.link_of(payload.data.source)
-        reply = reply_to(payload, job_link=link, mention=self._render.mention(payload))
-        broadcast = any(matches(glob, event.type) for glob in self._broadcast)
+        reply, broadcast = self.reply(event, payload)
         await self._poster.reply(card, reply, event.id, broadcast=broadcast)
 
     async def _begin(self, event: Event, payload: Payload, record: JobRecord | None) -> Card | None:
         """Post a new card: of the job as it is, or as it was when the event happened, if that is over."""
+        job = ""
         if record is None or record.seq != event.seq:
             link = self._render.link_of(payload.data.source)
             message = card_of_event(payload, record=record, job_link=link)
         else:
             message = self._now_of(record, payload.data.source, payload.data.job_id or "")
+            job = snapshot_print(record.snapshot)
         mention = self._render.mention(payload)
         answer = await self._poster.post(with_mention(message, mention), event.id)
         channel, ts = answer.get("channel"), answer.get("ts")
         if not isinstance(channel, str) or not isinstance(ts, str):
             return None
-        return self.adopt(channel, ts, event, shown=fingerprint(message))
+        return self.adopt(channel, ts, event, shown=look_print(message), job=job)
+
+    async def _leave(self, card: Card, record: JobRecord, payload: Payload) -> None:
+        """Have the card in a channel that was left say so, as far as that can be done at once."""
+        if card.configured == self._channel or self.allowance.next_at() > time.monotonic():
+            return
+        source, job_id = payload.data.source, payload.data.job_id or ""
+        if (source, job_id) in self._busy:
+            return
+        message = left_for(self._now_of(record, source, job_id), self._channel)
+        with contextlib.suppress(SendError, CardLostError):
+            await self._edit(card, message, (source, job_id))
 
     def _now_of(self, record: JobRecord, source: str, job_id: str) -> Message:
         link = self._render.link_of(source)

@@ -56,7 +56,7 @@ class SlackChannel:
         self._shown_url = f"{URL(settings.api_url).with_user(None)}chat.postMessage"
         self._render = Renderer(job_links=job_links, mentions=settings.mentions)
         self._api = Api(settings, session=session, tls=tls, now=now)
-        self._past = Past(self._api, name)
+        self._past = Past(self._api, name, now)
         self._poster = Poster(self._api, self._channel, name)
         self._cards: ChannelCards | None = None
         if settings.has_cards:
@@ -93,11 +93,14 @@ class SlackChannel:
         """Return what `send` would send, for the first event of a job."""
         headers = {"Content-Type": "application/json;charset=utf-8", **OWN_HEADERS}
         headers |= {"User-Agent": get_user_agent(USER_AGENT), "Authorization": "Bearer REDACTED"}
-        message = self._render.message([event])
+        message, reply = self._render.message([event]), None
         if self._cards is not None and is_job_event(event.type):
             message = self._cards.first(payload_of(event))
+            later, broadcast = self._cards.reply(event, payload_of(event))
+            where = {"thread_ts": "(of the card)"} | ({"reply_broadcast": True} if broadcast else {})
+            reply = json.dumps(self._poster.arguments(later, event.id) | where).encode()
         body = json.dumps(self._poster.arguments(message, event.id)).encode()  # as slack-sdk writes it
-        return Preview(request=f"POST {self._shown_url}", headers=headers, body=body)
+        return Preview(request=f"POST {self._shown_url}", headers=headers, body=body, reply=reply)
 
     async def probe(self) -> str:
         """Return whose the token is. Raises SendError when it is refused or lacks the scope to post."""
@@ -139,7 +142,11 @@ class SlackChannel:
             return None
         thread_ts = None if card is None else card.ts
         message = await self._past.find(
-            known_by, channel=channel, thread_ts=thread_ts, since=shipment.in_doubt_since
+            known_by,
+            channel=channel,
+            thread_ts=thread_ts,
+            since=shipment.in_doubt_since,
+            until=shipment.in_doubt_until,
         )
         if message is None:
             return None

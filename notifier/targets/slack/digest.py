@@ -13,7 +13,7 @@ from notifier.model import Event
 from notifier.payload import read_payload
 from notifier.summary import counted, job_title
 from notifier.targets.slack.facts import Block, linked, section
-from notifier.targets.slack.look import look_of, place_of, words_of
+from notifier.targets.slack.look import look_of, rank_of, words_of
 from notifier.targets.slack.message import Message
 from notifier.targets.slack.mrkdwn import local_time, plain
 
@@ -68,7 +68,7 @@ def render_plain_digest(
 
 
 def _ranked(events: Iterable[Event]) -> list[Event]:
-    return sorted(events, key=lambda event: place_of(event.type))
+    return sorted(events, key=lambda event: rank_of(event.type))
 
 
 def _title(ranked: Sequence[Event], source: str) -> str:

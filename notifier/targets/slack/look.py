@@ -60,6 +60,6 @@ def words_of(type_: str) -> str:
     return look_of(type_).words or type_.removeprefix("backfill.")
 
 
-def place_of(type_: str) -> int:
+def rank_of(type_: str) -> int:
     """Return the place of this type of event among all: what matters most comes first."""
     return _WEIGHTS.get(type_, _WEIGHTS[""])

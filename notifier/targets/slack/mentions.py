@@ -23,7 +23,8 @@ def _mentions(value: Any) -> Any:
     return value
 
 
-def _type(value: str) -> str:
+def known_type(value: str) -> str:
+    """Return a glob that matches some type of event. Raises a validation error for any other."""
     if value.casefold().startswith("backfill.") or any(matches(value, type_) for type_ in ALL_TYPES):
         return value  # what follows backfill. may be a status that nobody knows yet
     near = difflib.get_close_matches(value.casefold(), ALL_TYPES, n=1, cutoff=0.5)
@@ -52,7 +53,7 @@ _SCHEMA = WithJsonSchema(
     }
 )
 Mentions = Annotated[
-    dict[Annotated[str, AfterValidator(_type)], Annotated[str, BeforeValidator(_mention)]],
+    dict[Annotated[str, AfterValidator(known_type)], Annotated[str, BeforeValidator(_mention)]],
     BeforeValidator(_mentions),
     _SCHEMA,
 ]

@@ -38,12 +38,26 @@ _PAYLOAD = frozenset(
 _GONE = frozenset({"channel_is_archived", "channel_not_found", "is_archived"})
 _UNKNOWN = frozenset({"fatal_error", "internal_error", "rollup_error"})
 _THROTTLED = frozenset({"rate_limited", "ratelimited"})
-_PASSING = _THROTTLED | {
-    "org_login_required",
-    "request_timeout",
-    "service_unavailable",
-    "team_added_to_org",
-}
+_UNREADABLE = frozenset(
+    {
+        "access_denied",
+        "channel_not_found",
+        "channel_type_not_supported",
+        "ekm_access_denied",
+        "enterprise_is_restricted",
+        "is_archived",
+        "method_deprecated",
+        "method_not_supported_for_channel_type",
+        "missing_scope",
+        "no_permission",
+        "not_allowed_token_type",
+        "not_in_channel",
+        "team_access_not_granted",
+        "thread_not_found",
+        "unknown_method",
+    }
+)
+"""What Slack says when there is nothing to read there, or not for this token; all else may pass."""
 _CREDENTIALS = frozenset(
     {"account_inactive", "invalid_auth", "missing_scope", "not_authed", "token_expired", "token_revoked"}
 )
@@ -149,11 +163,9 @@ def is_throttled(error: SendError) -> bool:
     return error.status == _TOO_MANY or error.code in _THROTTLED
 
 
-def is_answer(error: SendError) -> bool:
-    """Return whether Slack says no, so that asking again would not help: not that it cannot tell just now."""
-    return bool(error.code) and not (
-        error.outcome_unknown or is_throttled(error) or error.code in _PASSING or error.status in (None, 503)
-    )
+def is_unreadable(error: SendError) -> bool:
+    """Return whether it says that there is nothing to read: not that Slack cannot tell just now."""
+    return error.code in _UNREADABLE and not is_throttled(error)
 
 
 def refused_also_as_plain_text(error: PayloadRefusedError) -> SendError:

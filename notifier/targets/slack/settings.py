@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from notifier.fields import EventGlob, OptionalUrl, PositiveDuration, Section, origin
 from notifier.targets.slack.address import ApiUrl, Channel, Token, WebhookUrl, is_slack_hook
-from notifier.targets.slack.mentions import Mentions, mentions_of_nobody
+from notifier.targets.slack.mentions import Mentions, known_type, mentions_of_nobody
 
 DEFAULT_API_URL = "https://slack.com/api/"
 
@@ -42,7 +42,7 @@ class SlackSettings(Section):
     message an event, the only style of a webhook_url."""
     card_refresh: PositiveDuration = timedelta(seconds=30)
     """In style "card": how often a card is edited at most while only its job's progress changes."""
-    broadcast: list[EventGlob] = Field(default_factory=list)
+    broadcast: list[Annotated[EventGlob, AfterValidator(known_type)]] = Field(default_factory=list)
     """In style "card": the types of events (globs) whose replies are shown in the channel, too."""
     mentions: Mentions = Field(default_factory=dict)
     """Whom messages mention, by type of event (a glob will do): "<@U…>" is a person, "<!subteam^S…>" a group,
