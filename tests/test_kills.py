@@ -12,8 +12,8 @@ from aiohttp import web
 from notifier.demo.slack import Post
 from notifier.targets.slack.look import look_of
 from tests.daemon import Daemon
-from tests.servers import ScriptedServer
-from tests.slack import TOKEN, CheckedSlack, known_by
+from tests.servers import ScriptedServer, served
+from tests.slack import TOKEN, CheckedSlack, known_by, served_slack
 from tests.world import World, event_ids, faults
 
 CONFIG = """
@@ -43,6 +43,9 @@ url = "sqlite:///{state}"
 """
 
 
+_SIDE_BY_SIDE = 2
+
+
 @pytest.mark.parametrize(
     "rounds",
     [
@@ -50,11 +53,36 @@ url = "sqlite:///{state}"
         pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(4000)]),
     ],
 )
-async def test_kills_at_random_instants_under_load_break_no_chain(
-    tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer, slack: CheckedSlack, rounds: int
+async def test_kills_at_random_instants_under_load_break_no_chain(tmp_path: Path, rounds: int) -> None:
+    async with asyncio.TaskGroup() as worlds:  # side by side: most of the time is the start of processes
+        for number in range(_SIDE_BY_SIDE):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            worlds.create_task(_one_world(directory, rounds // _SIDE_BY_SIDE, seed=50 + 10 * number))
+
+
+async def _one_world(directory: Path, rounds: int, *, seed: int) -> None:
+    slack = CheckedSlack()
+    async with (
+        served(ScriptedServer()) as api,
+        served(ScriptedServer()) as receiver,
+        served_slack(slack) as slack.url,
+    ):
+        await _killed(directory, api, receiver, slack, rounds=rounds, seed=seed)
+    assert not slack.faults, "\n".join(slack.faults)
+
+
+async def _killed(
+    directory: Path,
+    api: ScriptedServer,
+    receiver: ScriptedServer,
+    slack: CheckedSlack,
+    *,
+    rounds: int,
+    seed: int,
 ) -> None:
-    lots = random.Random(50)
-    world = World(jobs=60, seed=51)
+    lots = random.Random(seed)
+    world = World(jobs=60, seed=seed + 1)
     api.answer = world.listing
 
     def unreliable(_: web.Request) -> web.Response:
@@ -63,10 +91,10 @@ async def test_kills_at_random_instants_under_load_break_no_chain(
     receiver.answer = unreliable
     slack.scopes = {"chat:write", "channels:history", "channels:read"}
     slack.losing = lambda _method, _arguments: lots.random() < 0.1
-    config = tmp_path / "notifier.toml"
+    config = directory / "notifier.toml"
     config.write_text(
         CONFIG.format(
-            api=api.url, receiver=receiver.url, slack=slack.url, token=TOKEN, state=tmp_path / "state.db"
+            api=api.url, receiver=receiver.url, slack=slack.url, token=TOKEN, state=directory / "state.db"
         )
     )
     for round_ in range(rounds):
