@@ -256,42 +256,42 @@ async def test_what_a_person_deleted_is_posted_again(slack: CheckedSlack, follow
     assert len(slack.posts) == 2
 
 
-async def test_only_what_may_be_of_that_attempt_is_looked_at(slack: CheckedSlack, follow: Follow) -> None:
+@pytest.mark.parametrize(("minutes", "pages"), [(59, 3), (61, 1)])
+async def test_nobody_looks_further_back_than_to_an_hour_before_the_attempt_but_for_a_page(
+    slack: CheckedSlack, follow: Follow, minutes: int, pages: int
+) -> None:
+    """The clocks may be an hour apart."""
     jobs = follow(style="message")
     event = jobs.happen("staging")
     since = await lost(jobs, slack, event)
+    for number in range(450):
+        slack.say(slack.channels[0], f"{number}")
     jobs.now = since + timedelta(days=1)
-    # the clocks may be an hour apart
-    for minutes, is_there in ((59, True), (61, False)):
-        later = since + timedelta(minutes=minutes)
-        assert (await jobs.send(event, in_doubt_since=later)).was_there == is_there
-        earlier, end = since - timedelta(days=1), since - timedelta(minutes=minutes)
-        receipt = await jobs.send(event, in_doubt_since=earlier, in_doubt_until=end)
-        assert receipt.was_there == is_there
-    assert len(slack.posts) == 3
+    receipt = await jobs.send(event, in_doubt_since=since + timedelta(minutes=minutes))
+    assert receipt.was_there == (pages == 3)
+    assert methods(slack).count("conversations.history") == pages
 
 
 @pytest.mark.parametrize(
-    ("now", "until", "oldest", "latest"),
+    ("now", "until", "latest"),
     [
-        (0, None, -1, None),
-        (100, None, -1, None),
-        (100, 2, -1, 3),
-        (3.01, 2, -1, 3),
-        (2.99, 2, -1, None),  # it may still arrive
-        (-5, None, -6, None),  # the clock was set back since
-        (-5, 2, -6, None),
+        (0, None, None),
+        (100, None, None),
+        (100, 2, 3),
+        (3.01, 2, 3),
+        (2.99, 2, None),  # it may still arrive
+        (-5, None, None),  # the clock was set back since
+        (-5, 2, None),
     ],
 )
 @pytest.mark.parametrize("has_card", [False, True])
-async def test_a_look_is_at_the_time_in_which_it_was_posted_and_an_hour_around(
+async def test_nobody_looks_at_what_was_posted_more_than_an_hour_after_the_attempt(
     slack: CheckedSlack,
     follow: Follow,
     *,
     has_card: bool,
     now: float,
     until: float | None,
-    oldest: float,
     latest: float | None,
 ) -> None:
     def at(hours: float) -> datetime:
@@ -305,13 +305,11 @@ async def test_a_look_is_at_the_time_in_which_it_was_posted_and_an_hour_around(
     jobs.now = at(now)
     end = None if until is None else at(until)
     await jobs.send(event, in_doubt_since=NOW, in_doubt_until=end)
-    looks = [arguments for method, arguments in slack.calls if method in LOOKS]
-    assert len(looks) == 1 + has_card
-    for arguments in looks:
-        assert float(arguments["oldest"]) == at(oldest).timestamp()
-        assert ("latest" in arguments) == (latest is not None)
-        if latest is not None:
-            assert float(arguments["latest"]) == at(latest).timestamp()
+    assert len([method for method in methods(slack) if method in LOOKS]) == 1 + has_card
+    [arguments] = [arguments for method, arguments in slack.calls if method == "conversations.history"]
+    assert ("latest" in arguments) == (latest is not None)
+    if latest is not None:
+        assert float(arguments["latest"]) == at(latest).timestamp()
 
 
 # -------------------------------------------------------------------------- half of the answers lost
@@ -447,7 +445,6 @@ async def test_a_message_is_found_behind_what_was_said_since(slack: CheckedSlack
     asked = [arguments.get("cursor") for _, arguments in slack.calls]
     assert asked[0] is None
     assert len(set(asked)) == 3
-    assert all(arguments["oldest"] == slack.calls[0][1]["oldest"] for _, arguments in slack.calls)
 
 
 async def test_a_reply_is_found_in_a_long_thread(slack: CheckedSlack, follow: Follow) -> None:

@@ -20,7 +20,7 @@ from notifier.transport import USER_AGENT, describe_fault, excerpt, parse_retry_
 _MAY_POST = frozenset({"chat:write", "chat:write:bot", "bot"})  # the last two of older apps
 _MAY_READ = ("channels:history", "groups:history", "im:history", "mpim:history")
 _MAY_LIST = {"channels:read": "public_channel", "groups:read": "private_channel"}
-_READING = ("conversations.", "auth.")
+_READING = "conversations."
 
 CODE = re.compile(r"[a-z][a-z0-9_]{2,60}")
 """What Slack's errors look like."""
@@ -73,11 +73,11 @@ class Api:
         Raises PayloadRefusedError when Slack refuses how a message is written, SendError when it refuses
         something else or does not answer.
         """
-        given: dict[str, Any] = (
-            {"http_verb": "GET", "params": dict(arguments)}
-            if method.startswith(_READING)
-            else {"json": dict(arguments)}
-        )
+        given: dict[str, Any] = {"json": dict(arguments)}
+        if method.startswith(_READING):
+            given = {"http_verb": "GET", "params": dict(arguments)}
+        elif not arguments:
+            given = {"params": {}}
         try:
             response: Any = await self._client.api_call(method, **given)
         except SlackApiError as error:

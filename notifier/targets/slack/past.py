@@ -49,18 +49,22 @@ class Past:
             "channel": channel,
             "include_all_metadata": True,
             "limit": _PAGE,
-            "oldest": _ts(min(since, self._now()) - _APART),
         }
-        if until is not None and until + _APART < self._now():
-            where["latest"] = _ts(until + _APART)
         if thread_ts is not None:
             thread = self._items("conversations.replies", where | {"ts": thread_ts}, "messages", event_id)
             async for message in thread:
                 if self._is_of(event_id, message) and message.get("ts") != thread_ts:
                     return self._done(event_id, message)
+        if until is not None and until + _APART < self._now():
+            where["latest"] = _ts(until + _APART)
+        oldest, seen = _ts(min(since, self._now()) - _APART), 0
         async for message in self._items("conversations.history", where, "messages", event_id):
             if self._is_of(event_id, message):
                 return self._done(event_id, message)
+            seen += 1
+            if seen >= _PAGE and str(message.get("ts")) < oldest:  # newest first; a page is not worth a doubt
+                break
+        self._done(event_id)
         return None
 
     async def look(self, channel: str) -> None:
@@ -82,11 +86,11 @@ class Past:
                 return str(self._done(name, channel).get("id"))
         return None
 
-    def _done(self, wanted: str, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _done(self, wanted: str, found: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Return what was found; nothing is left to be looked for."""
         for reached in [each for each in self._reached if each[1] == wanted]:
             del self._reached[reached]
-        return found
+        return found or {}
 
     def _is_of(self, event_id: str, message: Mapping[str, Any]) -> bool:
         found = message.get("metadata")
