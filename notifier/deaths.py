@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from notifier.model import Deaths, Delivery, Event, SourceRecord
-from notifier.outbox import LOST_SOURCE, LOST_TARGET, event_id
-from notifier.payload import Data, encode_payload
+from notifier.notice import make_notice
+from notifier.outbox import LOST_SOURCE, LOST_TARGET
 from notifier.summary import counted, one_line
 
 TYPE = "delivery.dead"
@@ -70,29 +70,17 @@ def tell_deaths(
 ) -> tuple[SourceRecord, Event]:
     """Return the event about the dead letters counted for a target, and the record without that count."""
     deaths = record.deaths[target]
-    seq = record.seq + 1
-    id_ = event_id(record.id, None, type_=TYPE, previous_status=None, status=target, seq=seq)
-    summary = _summary(deaths, target)
-    data = Data(
-        event_id=id_,
+    told = msgspec.structs.replace(record, deaths={**record.deaths, target: Deaths(told_at=now)})
+    return make_notice(
+        told,
+        TYPE,
         source=source,
-        summary=summary,
         target=target,
-        delivery_id=deaths.delivery_id,
+        summary=_summary(deaths, target),
         reason=deaths.reason,
+        delivery_id=deaths.delivery_id,
+        now=now,
     )
-    event = Event(
-        id=id_,
-        seq=seq,
-        type=TYPE,
-        status="",
-        previous_status=None,
-        observed_at=now,
-        summary=summary,
-        payload=encode_payload(TYPE, now, data),
-    )
-    told = {**record.deaths, target: Deaths(told_at=now)}
-    return msgspec.structs.replace(record, seq=seq, deaths=told), event
 
 
 def _summary(deaths: Deaths, target: str) -> str:
