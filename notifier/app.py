@@ -108,6 +108,8 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
             await parts.notices.tell_due()
             await _work_off(parts, deadline)
             await _refresh(parts, deadline)
+            await parts.notices.tell_due()
+            await _work_off(parts, deadline)
             await parts.upkeep.prune()
             watching.cancel()
             stopping.cancel()

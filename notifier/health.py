@@ -51,9 +51,11 @@ class Health:
     def heard(self, source: str, target: str, error: SendError | None) -> bool:
         """Note how an attempt ended; return whether `tell_due` has something to do because of it.
 
-        A refusal and a request to wait are answers: they say nothing of whether the target works.
+        A refusal is an answer: it ends what nobody was told of yet, and says nothing of more. So is that too
+        much is sent, which says nothing at all.
         """
-        if error is None:
+        is_told = target in self._failing and self._failing[target][1].told
+        if error is None or (error.refused is not None and not is_told):
             self._heard.discard(target)
             if (failing := self._failing.pop(target, None)) is None:
                 return False

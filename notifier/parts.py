@@ -53,6 +53,8 @@ async def _tell_caveat(target: InspectableTarget) -> None:
             words = await target.caveat()
         except SendError:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        except Exception:  # noqa: BLE001 - a caveat must not stop the service
+            return
         else:
             if words is not None:
                 _log.warning("%s: %s", target.name, words)

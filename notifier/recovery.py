@@ -74,8 +74,10 @@ class Recovery:
 
     async def _unless_stopped(self, look: Coroutine[Any, Any, bool | None]) -> bool | None:
         looking, stopping = asyncio.create_task(look), asyncio.create_task(self._stopped.wait())
-        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (looking, stopping):
-            task.cancel()
-        await asyncio.gather(looking, stopping, return_exceptions=True)
+        try:
+            await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (looking, stopping):
+                task.cancel()
+            await asyncio.gather(looking, stopping, return_exceptions=True)
         return None if looking.cancelled() else looking.result()

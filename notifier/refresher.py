@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 60.0
 _LONGEST_EDIT_SECONDS = 300.0
+_FIRST_BLOCK_SECONDS = 600.0
+_LONGEST_BLOCK_SECONDS = 3600.0
 _FORGET_FROM = 1000
 _FOR_THE_LANE_SECONDS = 5.0
 """How long an event that is about to be sent may take: it brings its card up to date itself."""
@@ -62,6 +64,8 @@ class Refresher:
         """Edits that failed since the start."""
         self._failures = 0
         """Of these the last ones in a row."""
+        self._blocked: dict[JobKey, tuple[int, float, int]] = {}
+        """How often a card was refused to be edited, until when it is left alone, and at which event."""
         self._rests = 0
         self._wake = asyncio.Event()
 
@@ -134,7 +138,10 @@ class Refresher:
 
     def _ask(self, key: JobKey, record: JobRecord, card: Card) -> None:
         now = time.monotonic()
-        if card.seq == record.seq and card.shown:
+        _, until, seq = self._blocked.get(key, (0, now, 0))
+        if until > now and seq == record.seq:
+            self._edits.put_off(key, until)
+        elif card.seq == record.seq and card.shown:
             self._edits.ask(key, now + self._wait(card).total_seconds())
         elif any(delivery.target == self.name for delivery in pending(record)):
             until = self._for_the_lane.setdefault(key, now + _FOR_THE_LANE_SECONDS)
@@ -165,18 +172,20 @@ class Refresher:
             async with asyncio.timeout(_LONGEST_EDIT_SECONDS):
                 edited = await self._cards.edit(card, record, source=key[0], job_id=key[1])
         except TimeoutError:
-            self._failed(key, SendError("no answer in time"))
+            self._failed(key, record, SendError("no answer in time"))
         except CardLostError as error:
             what = f"the card of job {key[1]} can no longer be edited: {error}"
             what += "; its next event makes a new one"
             _log.info("%s: %s", self.name, one_line(what, 400))
+            self._end_failures(key[0])
             await self._state.commit(jobs={key: partial(_with_card, target=self.name, old=card, new=None)})
         except SendError as error:
-            self._failed(key, error)
+            self._failed(key, record, error)
         except Exception as error:  # noqa: BLE001 - one bad card must not stop the service
-            what = f"the card of job {key[1]} was not edited: {type(error).__name__} {raised_in(error)}"
-            _log.warning("%s: %s", self.name, one_line(what, 400))
+            self.failures += 1
+            self._block(key, record, f"{type(error).__name__} {raised_in(error)}")
         else:
+            self._blocked.pop(key, None)
             if edited.shown != card.shown:
                 self._end_failures(key[0])
             if edited is not card:
@@ -185,23 +194,36 @@ class Refresher:
                 )
             self._look_when_outdated(key, record)
 
-    def _failed(self, key: JobKey, error: SendError) -> None:
+    def _failed(self, key: JobKey, record: JobRecord, error: SendError) -> None:
         self.failures += 1
-        self._heard(key[0], self.name, error)
-        if error.refused:
-            what = f"the card of job {key[1]} was not edited: {error.reason}"
-            _log.warning("%s: %s", self.name, one_line(what, 400))
-            return  # until the job changes again
-        if error.retry_after is not None:
-            self.look([key])  # the allowance knows until when
+        if error.is_final:
+            self._block(key, record, error.reason)
             return
         self._failures += 1
-        rest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2 ** min(self._rests, 10))
-        self._rests += 1
         if self._failures == 1:
             _log.warning("%s: cards cannot be edited: %s; tried again", self.name, error.reason)
+        if error.retry_after is not None or error.is_throttled:
+            self.look([key])  # the allowance knows until when
+            return
+        self._heard(key[0], self.name, error)
+        rest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2 ** min(self._rests, 10))
+        self._rests += 1
         self._edits.rest(time.monotonic() + rest)
         self.look([key])
+
+    def _block(self, key: JobKey, record: JobRecord, reason: str) -> None:
+        """Leave a card alone until its job's next event, or for ten minutes that double to an hour.
+
+        That says nothing of the other cards.
+        """
+        count, _, _ = self._blocked.get(key, (0, 0.0, 0))
+        wait = min(_LONGEST_BLOCK_SECONDS, _FIRST_BLOCK_SECONDS * 2 ** min(count, 10))
+        until = time.monotonic() + wait
+        self._blocked[key] = (count + 1, until, record.seq)
+        self._edits.put_off(key, until)
+        if count == 0:
+            what = f"the card of job {key[1]} was not edited: {reason}; tried again"
+            _log.warning("%s: %s", self.name, one_line(what, 400))
 
     def _end_failures(self, source: str) -> None:
         self._rests = 0

@@ -19,6 +19,7 @@ class SendError(Exception):
     `outcome_unknown`: the receiver may have taken the message all the same.
     `not_before`: how long to wait at least with this message; others may go.
     `credentials`: they were refused, as those of any other message will be.
+    `throttled`: too much is sent, whatever the status says.
     `code` is what the receiver calls it, "" when it has no word for it.
     `status` is that of the HTTP answer, `answer` how its body begins, secrets redacted; None without one.
     """
@@ -31,6 +32,7 @@ class SendError(Exception):
         retry_after: timedelta | None = None,
         not_before: timedelta | None = None,
         credentials: bool = False,
+        throttled: bool = False,
         outcome_unknown: bool = False,
         code: str = "",
         status: int | None = None,
@@ -42,6 +44,7 @@ class SendError(Exception):
         self.retry_after = retry_after
         self.not_before = not_before
         self.credentials = credentials
+        self._throttled = throttled
         self.outcome_unknown = outcome_unknown
         self.code = code
         self.status = status
@@ -51,8 +54,20 @@ class SendError(Exception):
 
     @property
     def is_answer(self) -> bool:
-        """Whether it says nothing of whether the target works: a refusal, or a request to wait."""
-        return self.refused is not None or self.retry_after is not None or self.status == _TOO_MANY
+        """Whether it is no failure of the target: a refusal, or that too much is sent."""
+        return self.refused is not None or self.is_throttled
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the receiver has said a plain no to just this, which says nothing of anything else."""
+        waits = self.is_throttled or self.retry_after is not None
+        passing = self.outcome_unknown or self.credentials or waits
+        return self.refused is not None or (bool(self.code) and not passing)
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the receiver says that too much is sent."""
+        return self._throttled or self.status == _TOO_MANY
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):

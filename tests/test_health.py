@@ -94,9 +94,9 @@ async def test_a_short_failure_is_told_to_nobody(path: Path) -> None:
         SendError("answered 410", refused="endpoint", status=410),
         SendError("Slack asks to slow down (429)", status=429, retry_after=timedelta(hours=1)),
         SendError("answered 429", status=429),
-        SendError("answered 503", status=503, retry_after=timedelta(seconds=7), outcome_unknown=True),
+        SendError("Slack asks to slow down (429)", status=200, throttled=True),
     ],
-    ids=["a refusal", "gone for good", "slow down", "slow down at will", "wait"],
+    ids=["a refusal", "gone for good", "slow down", "slow down at will", "slow down in words"],
 )
 async def test_an_answer_that_is_no_failure_of_the_target_begins_nothing(
     path: Path, error: SendError
@@ -290,3 +290,29 @@ def make_health(state: State) -> Health:
         raise AssertionError
 
     return Health(state, sources=("a",), down_after=MINUTE, tell=tell, now=Clock())
+
+
+async def test_a_target_that_is_down_for_repairs_and_says_for_how_long_is_down(path: Path) -> None:
+    async with opened(path) as state:
+        clock = Clock()
+        told = Told(state, clock)
+        closed = SendError("answered 503", status=503, retry_after=MINUTE, outcome_unknown=True)
+        for _ in range(6):
+            told.notices.heard("a", "ops", closed)
+            await told.tell_due()
+            clock.move(MINUTE)
+        assert summaries(told) == ["target ops has failed for 5m: answered 503"]
+
+
+async def test_a_refusal_of_a_message_shows_that_the_target_answers_again(path: Path) -> None:
+    async with opened(path) as state:
+        clock = Clock()
+        told = Told(state, clock)
+        told.notices.heard("a", "ops", SendError("no connection"))
+        await told.tell_due()
+        clock.move(5 * SECOND)
+        told.notices.heard("a", "ops", SendError("answered 400", refused="message", status=400))
+        clock.move(10 * MINUTE)
+        assert await told.tell_due() is None
+        assert told.passed == []
+        assert told.record().outages == {}

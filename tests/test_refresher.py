@@ -920,12 +920,30 @@ async def test_a_failure_after_a_pause_is_told_and_rests_no_longer(
         await b.change(status="failed", event="unrouted")
         await at(100)
         assert b.channel.tried == [0.0, 1.0, 2.0, 7.0]
-    assert "cards cannot be edited: no connection; tried again" in caplog.text
+    assert caplog.text.count("cards cannot be edited: answered 429; tried again") == 1
 
 
-@pytest.mark.parametrize("refused", [REFUSED, SendError("no_permission", refused="endpoint")])
+INACTIVE = SendError("Slack refused it: is_inactive", code="is_inactive", status=200)
+
+
+@pytest.mark.parametrize("refused", [REFUSED, SendError("no_permission", refused="endpoint"), INACTIVE])
 @simulated
-async def test_what_is_refused_waits_for_the_job_to_change(
+async def test_a_card_that_is_refused_is_tried_again_after_ten_minutes_and_then_an_hour_at_most(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, refused: SendError
+) -> None:
+    async with bench(tmp_path, TWO) as b, running(b):
+        b.channel.script = [refused] * 5
+        await b.change(status="failed", event="unrouted")
+        await at(100_000)
+        assert b.channel.tried == [0.0, 600.0, 1800.0, 4200.0, 7800.0, 11400.0]
+        assert b.edited == [(11400.0, "j", "failed 100")]
+        assert b.heard == [], "it says nothing of the target"
+    assert caplog.text.count("the card of job j was not edited") == 1
+
+
+@pytest.mark.parametrize("refused", [REFUSED, SendError("no_permission", refused="endpoint"), INACTIVE])
+@simulated
+async def test_a_card_that_is_refused_is_tried_again_with_the_job_s_next_event(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, refused: SendError
 ) -> None:
     async with bench(tmp_path, TWO) as b, running(b):

@@ -1253,3 +1253,17 @@ async def test_a_preview_of_what_is_no_longer_stored_cannot_be_made(follow: Foll
     event = sample_event("backfill.failed", source="allium", event_id="evt_1", now=NOW)
     with pytest.raises(SendError):
         follow().target.preview(msgspec.structs.replace(event, payload=msgspec.UNSET))
+
+
+@pytest.mark.parametrize(("channel", "is_lost"), [("#elsewhere", True), ("#data-backfills", False)])
+async def test_a_card_in_a_channel_that_was_left_is_let_go_when_it_cannot_be_edited(
+    slack: CheckedSlack, follow: Follow, channel: str, *, is_lost: bool
+) -> None:
+    jobs = follow()
+    await jobs.tell("staging")
+    later = follow(channel=channel)
+    later.records, later.now = jobs.records, jobs.now
+    later.observe(status="transporting", chunks_left=12)
+    only_edits(slack, "is_inactive")
+    with pytest.raises(CardLostError if is_lost else SendError):
+        await later.edit()

@@ -1,5 +1,6 @@
 """The cards of a channel: posted for a job's first event, edited and replied to for the later ones."""
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -18,12 +19,12 @@ from notifier.targets.slack.card import card_of, card_of_event, left_for, look_p
 from notifier.targets.slack.limits import LEFT_FOR_EVENTS, Limits
 from notifier.targets.slack.message import Message
 from notifier.targets.slack.poster import Poster
-from notifier.targets.slack.refusal import is_throttled
 from notifier.targets.slack.render import Renderer
 from notifier.targets.slack.settings import SlackSettings
 
 _log = logging.getLogger(__name__)
 
+_LEAVE_SECONDS = 5.0
 _PAUSE = timedelta(seconds=30)
 """When Slack asks for one without saying how long."""
 
@@ -108,7 +109,12 @@ class ChannelCards:
         seen = msgspec.structs.replace(card, job=snapshot_print(record.snapshot), seq=record.seq)
         if shown == card.shown:
             return seen
-        await self._edit(card, message, (source, job_id))
+        try:
+            await self._edit(card, message, (source, job_id))
+        except SendError as error:
+            if error.is_final and card.configured != self._channel:
+                raise CardLostError(error.reason) from None  # it was left to itself anyway
+            raise
         return msgspec.structs.replace(seen, shown=shown, edited_at=self._now())
 
     def adopt(self, channel: str, ts: str, event: Event, *, shown: str = "", job: str = "") -> Card:
@@ -139,7 +145,7 @@ class ChannelCards:
         try:
             await self._poster.edit(card, message)
         except SendError as error:
-            if is_throttled(error) or error.retry_after is not None:
+            if error.is_throttled or error.retry_after is not None:
                 wait = _PAUSE if error.retry_after is None else error.retry_after
                 self.allowance.hold(time.monotonic() + wait.total_seconds())
             if error.refused != "message":
@@ -176,8 +182,9 @@ class ChannelCards:
         if (source, job_id) in self._busy:
             return
         message = left_for(self._now_of(record, source, job_id), self._channel)
-        with contextlib.suppress(SendError, CardLostError):
-            await self._edit(card, message, (source, job_id))
+        with contextlib.suppress(Exception):  # the new card is there, and must be remembered whatever happens
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._edit(card, message, (source, job_id))
 
     def _now_of(self, record: JobRecord, source: str, job_id: str) -> Message:
         link = self._render.link_of(source)

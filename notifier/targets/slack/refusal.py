@@ -138,7 +138,7 @@ def refusal(
     if 300 <= status < 400:
         return error(f"answered {status}, a redirect, which is not followed")
     if status == _TOO_MANY or code in _THROTTLED:
-        return error("Slack asks to slow down (429)", retry_after=retry_after)
+        return error("Slack asks to slow down (429)", retry_after=retry_after, throttled=True)
     advice = (_HOOK_ADVICE if hook else {}).get(code) or _ADVICE.get(code, "")
     reason = _reason(status, code, detail, advice.replace("{needed}", needed or "chat:write"))
     gone = code in _GONE or status == 410
@@ -158,14 +158,9 @@ def refusal(
     )
 
 
-def is_throttled(error: SendError) -> bool:
-    """Return whether Slack asks to slow down."""
-    return error.status == _TOO_MANY or error.code in _THROTTLED
-
-
 def is_unreadable(error: SendError) -> bool:
     """Return whether it says that there is nothing to read: not that Slack cannot tell just now."""
-    return error.code in _UNREADABLE and not is_throttled(error)
+    return error.code in _UNREADABLE and not error.is_throttled
 
 
 def refused_also_as_plain_text(error: PayloadRefusedError) -> SendError:
