@@ -3,7 +3,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -13,107 +13,18 @@ import pytest
 from aiohttp import web
 
 from notifier.demo.slack import Channel, Post
-from notifier.diff import diff
 from notifier.fingerprint import snapshot_print
-from notifier.model import Card, Event, JobRecord, Place
-from notifier.outbox import absorb
+from notifier.model import Card, Place
 from notifier.sample import sample_event
-from notifier.sending import CardLostError, Receipt, SendError, Shipment
-from notifier.targets.slack.channel import SlackChannel
-from notifier.targets.slack.limits import LEFT_FOR_EVENTS, Limits
-from notifier.targets.slack.settings import SlackSettings
-from notifier.transport import tls_context
+from notifier.sending import CardLostError, Receipt, SendError
+from notifier.targets.slack.limits import LEFT_FOR_EVENTS
+from tests.followed import Followed, methods, too_many
 from tests.servers import job
-from tests.slack import NOW, TOKEN, CheckedSlack, job_event, listed
+from tests.slack import NOW, CheckedSlack, job_event, listed
 
 MENTION = "<!subteam^S0123>"
 PINGS = ["!subteam^S0123"]
 CONTENT = ("text", "blocks", "attachments", "metadata")
-
-
-class Followed:
-    """Jobs that one Slack target is told of: what is observed of them, and what is remembered, as a daemon does."""
-
-    def __init__(self, slack: CheckedSlack, session: aiohttp.ClientSession, **settings: Any) -> None:
-        self.limits: Limits = settings.pop("limits", None) or Limits()
-        self.now = NOW
-        self.records: dict[str, JobRecord] = {}
-        self.place: Place | None = None
-        self.target = self._target(slack, session, **settings)
-
-    def _target(
-        self, slack: CheckedSlack, session: aiohttp.ClientSession, *, name: str = "data-team", **settings: Any
-    ) -> SlackChannel:
-        given = {"type": "slack", "token": TOKEN, "channel": "#data-backfills"}
-        parsed = SlackSettings.model_validate(given | {"api_url": f"{slack.url}/api/"} | settings)
-        return SlackChannel(
-            name,
-            parsed,
-            session=session,
-            tls=tls_context(parsed.ca_file),
-            limits=self.limits,
-            job_links={"allium": "https://app.allium.so/{job_id}"},
-            digest_over=10,
-            now=lambda: self.now,
-        )
-
-    def observe(self, job_id: str = "j1", *, minutes: float = 1, **fields: Any) -> JobRecord:
-        """Take note of what a poll lists some minutes after the one before; return the job's record."""
-        self.now += timedelta(minutes=minutes)
-        old = self.records.get(job_id)
-        element = listed(**job(job_id, **fields))
-        change = diff(old, element, source="allium", source_id="s", announce=True, now=self.now)
-        assert change is not None
-        to = {event.id: [self.target.name] for event in change.events}
-        self.records[job_id] = absorb(
-            old, snapshot=change.snapshot, seq=change.seq, events=change.events, targets=to
-        )
-        return self.records[job_id]
-
-    def happen(self, status: str, job_id: str = "j1", **fields: Any) -> Event:
-        """Return the event that a job's new status is."""
-        return self.observe(job_id, status=status, **fields).events[-1]
-
-    async def send(
-        self,
-        *events: Event,
-        job_id: str = "j1",
-        in_doubt_since: datetime | None = None,
-        in_doubt_until: datetime | None = None,
-    ) -> Receipt:
-        """Make one attempt, and remember what it is to be remembered of it."""
-        shipment = Shipment(
-            events=events,
-            record=self.records.get(job_id) if len(events) == 1 else None,
-            place=self.place,
-            in_doubt_since=in_doubt_since,
-            in_doubt_until=in_doubt_until,
-        )
-        receipt = await self.target.send(shipment)
-        self.place = receipt.place or self.place
-        if receipt.card is not None and job_id in self.records:
-            self.keep(receipt.card, job_id)
-        return receipt
-
-    async def tell(self, status: str, job_id: str = "j1", **fields: Any) -> Receipt:
-        """Send what a job's new status is."""
-        return await self.send(self.happen(status, job_id, **fields), job_id=job_id)
-
-    async def edit(self, job_id: str = "j1") -> Card:
-        """Have a card show its job as it is."""
-        assert self.target.cards is not None
-        record = self.records[job_id]
-        card = await self.target.cards.edit(self.card(job_id), record, source="allium", job_id=job_id)
-        self.keep(card, job_id)
-        return card
-
-    def card(self, job_id: str = "j1") -> Card:
-        return self.records[job_id].cards[self.target.name]
-
-    def keep(self, card: Card, job_id: str = "j1") -> None:
-        record = self.records[job_id]
-        cards = record.cards | {self.target.name: card}
-        self.records[job_id] = msgspec.structs.replace(record, cards=cards)
 
 
 Follow = Callable[..., Followed]
@@ -130,10 +41,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def follow(slack: CheckedSlack, session: aiohttp.ClientSession) -> Follow:
     """Make a target, in style "card" unless told otherwise, and jobs to tell it of."""
     return partial(Followed, slack, session)
-
-
-def methods(slack: CheckedSlack) -> list[str]:
-    return [method for method, _ in slack.calls]
 
 
 def title(post: Post) -> str:
@@ -154,10 +61,6 @@ def only_posts(slack: CheckedSlack, *answers: Any) -> None:
     """Have the next posts answered like this, and everything else as usual."""
     slack.script = list(answers)
     slack.unscripted = {"chat.update"}
-
-
-def too_many(**headers: str) -> web.Response:
-    return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
 
 
 # --------------------------------------------------------------------------- a job's first event

@@ -16,9 +16,9 @@ from notifier.sample import sample_event
 from notifier.sending import Receipt, SendError
 from notifier.targets.slack.past import metadata
 from notifier.targets.slack.refusal import _UNREADABLE
+from tests.followed import Followed, methods, too_many
 from tests.servers import job
 from tests.slack import NOW, CheckedSlack, job_event, listed
-from tests.test_slack_cards import Followed, too_many
 from tests.wire import closed_port
 
 UNTOLD = "whether an earlier attempt arrived cannot be told: "
@@ -38,10 +38,6 @@ def follow(slack: CheckedSlack, session: aiohttp.ClientSession) -> Follow:
     """Make a target whose token may read public channels, and jobs to tell it of."""
     slack.scopes |= {"channels:history"}
     return partial(Followed, slack, session, channel="C0DATA")
-
-
-def methods(slack: CheckedSlack) -> list[str]:
-    return [method for method, _ in slack.calls]
 
 
 def ids(posts: list[Post]) -> list[str]:
