@@ -18,12 +18,14 @@ from typing import Any
 
 import msgspec
 
+from notifier.announcement import Origin
 from notifier.diff import diff
 from notifier.drawing import TOKEN
 from notifier.listing import read_listing
 from notifier.model import Event, JobRecord
 from notifier.outbox import absorb
 from notifier.payload import read_payload
+from notifier.rules import Rules
 from notifier.targets.slack.card import card_of, reply_to, with_mention
 from notifier.targets.slack.digest import render_digest
 from notifier.targets.slack.message import Message, mention_for
@@ -97,7 +99,12 @@ class Backfill:
         listed = job(self.job_id, status, **(self._fields | fields))
         [element] = read_listing(json.dumps([listed]).encode()).elements
         change = diff(
-            self.record, element, source="allium", source_id="picture", announce=True, now=self.seen
+            self.record,
+            element,
+            origin=Origin("allium", "picture", element.job_id),
+            rules=Rules(),
+            announce=True,
+            now=self.seen,
         )
         if change is not None:
             self.record = absorb(

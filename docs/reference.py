@@ -100,6 +100,11 @@ TABLES = (
         "The requests are those of [Standard Webhooks](https://www.standardwebhooks.com).",
     ),
     (
+        "`[[sources.jobs]]`",
+        "JobRules",
+        "A job has to match each of `tables` and `names` that is there; keys that are not there are those of the source.",
+    ),
+    (
         "`[[routes]]`",
         "RouteSettings",
         (
@@ -149,6 +154,8 @@ def _words(value: dict[str, Any]) -> Iterator[str]:
             continue  # that a variable may stand there holds for every string
         elif "enum" in choice or "const" in choice:
             yield ", ".join(f"`{_toml(each)}`" for each in choice.get("enum", [choice.get("const")]))
+        elif choice.get("type") == "array" and "$ref" in choice["items"]:
+            yield "list of tables"
         elif choice["type"] == "array":
             (item, *_) = _words(_most_telling(choice["items"]))
             yield f"list of {item}s"

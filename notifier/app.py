@@ -53,13 +53,14 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
             ticking = tasks.create_task(clock.run(), name="clock")
             watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
             telling = tasks.create_task(parts.notices.run(), name="notices")
+            muting = tasks.create_task(parts.muting.run(), name="mutes")
             pruning = tasks.create_task(parts.upkeep.run(), name="upkeep")
             cards = [tasks.create_task(each.run(), name=f"cards {each.name}") for each in parts.refreshers]
             asking = tasks.create_task(parts.tell_caveats(), name="caveats")
             lanes = [tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in parts.dispatchers]
             await stop.wait()
             _log.info("stopping: no further polls, attempts under way may end")
-            for task in (ticking, telling, pruning, asking, *cards):
+            for task in (ticking, telling, muting, pruning, asking, *cards):
                 task.cancel()
             for dispatcher in parts.dispatchers:
                 dispatcher.stop()
@@ -104,6 +105,7 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
             _, late = await asyncio.wait(polls, timeout=(deadline - started) / 2)
             for poll in late:
                 poll.cancel()
+            await parts.muting.end_due()
             await _work_off(parts, deadline)
             await parts.notices.tell_due()
             await _work_off(parts, deadline)
@@ -168,6 +170,7 @@ async def _answering(parts: Parts, state_path: Path) -> AsyncIterator[None]:
     daemon = Daemon(
         records=parts.state.records,
         retry=parts.replays.carry_out,
+        muting=parts.muting,
         targets=[dispatcher.name for dispatcher in parts.dispatchers],
         polls=lambda: {watcher.name: watcher.report for watcher in parts.watchers},
         state_path=state_path,

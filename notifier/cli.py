@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from notifier import __version__
-from notifier.commands import change, daemon, look, message, setup
+from notifier.commands import change, daemon, look, message, mute, setup
 from notifier.commands.common import EXIT_FAILED, ConfigOption
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "deliveries": look.deliveries,
     "demo": daemon.demo,
     "retry": change.retry,
+    "mute": mute.mute,
+    "unmute": mute.unmute,
+    "mutes": look.mutes,
     "keygen": setup.keygen,
     "schema": setup.schema,
 }

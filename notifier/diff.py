@@ -1,41 +1,31 @@
-"""What happened to one job between two polls: pure, everything that decides it is here."""
+"""What a listing says of one job that was not known: pure, what counts as a change is decided here."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
+from notifier.announcement import Change, Origin, announced, event_type
 from notifier.element import Details, read_details, redact_element
 from notifier.listing import Element
-from notifier.model import Event, JobRecord, Phase, Snapshot
-from notifier.outbox import event_id
-from notifier.payload import Progress, job_payload, progress_of
+from notifier.model import JobRecord, Phase, Sample, Snapshot, is_active
+from notifier.patience import moved_at, tell_resumed
 from notifier.rate import with_sample
-from notifier.summary import summarize
+from notifier.rules import Rules
+from notifier.summary import say_listed_again, say_progress, summarize, whole_percent_done
 
-# Types that no status may be mistaken for (contract, section 3).
-_RESERVED = frozenset({"progress", "stalled", "resumed", "removed"})
 _FIRST_STATUS = "staging"
 _TRANSPORTING = "transporting"
+_FAILED = "failed"
 _KEPT_PHASES = 10
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What one poll adds to a job's record."""
-
-    snapshot: Snapshot
-    seq: int
-    events: tuple[Event, ...] = ()
-    details: Details = Details()
-    """Of the element; read only when there are events."""
 
 
 def diff(
     record: JobRecord | None,
     element: Element,
     *,
-    source: str,
-    source_id: str,
+    origin: Origin,
     announce: bool,
+    rules: Rules,
     now: datetime,
     forgotten_seq: int = 0,
 ) -> Change | None:
@@ -48,42 +38,126 @@ def diff(
     seq = record.seq if record is not None else forgotten_seq
     redacted = redact_element(element.raw)
     if old is not None and old.status == element.status:
-        if old.element == redacted and old.missing_since is None:
+        if old.element == redacted and old.missing_since is None and not old.is_removed:
             return None
-        samples = old.samples
-        if element.status == _TRANSPORTING:
-            samples = with_sample(samples, read_details(redacted).chunks_left, now)
-        snapshot = msgspec.structs.replace(old, element=redacted, samples=samples, missing_since=None)
-        return Change(snapshot=snapshot, seq=seq)
+        details = read_details(redacted)
+        snapshot = msgspec.structs.replace(old, element=redacted, missing_since=None, missing_polls=0)
+        change = Change(snapshot=snapshot, seq=seq, details=details)
+        if old.is_removed:
+            return _listed_again(change, origin=origin, now=now)
+        return _moved(change, old, origin=origin, rules=rules, now=now)
     details = read_details(redacted)
-    moved = with_sample(old.samples if old is not None else (), details.chunks_left, now)
+    samples = with_sample(_samples(old, details), details.chunks_left, now)
+    transporting = element.status == _TRANSPORTING
     snapshot = Snapshot(
         status=element.status,
         first_seen=old.first_seen if old is not None else now,
         status_since=now,
         element=redacted,
         phases=_phases(old, element.status, details, now, is_new=announce),
-        samples=moved if element.status == _TRANSPORTING else (),
+        samples=samples if transporting else (),
+        chunks_left=details.chunks_left,
+        moved_at=now,
+        reached=whole_percent_done(details) or 0 if transporting else 0,
+        told_at=now if announce and element.status == _FAILED else None,
     )
+    change = Change(snapshot=snapshot, seq=seq, details=details)
     if not announce:
-        return Change(snapshot=snapshot, seq=seq)
-    event = _transition(
-        snapshot,
-        details,
-        progress_of(details, moved, transporting=element.status == _TRANSPORTING),
-        source=source,
-        source_id=source_id,
-        job_id=element.job_id,
-        previous_status=old.status if old is not None else None,
-        seq=seq + 1,
+        return change
+    previous_status = old.status if old is not None else None
+    return transition(change, previous_status, origin=origin, now=now, samples=samples)
+
+
+def transition(
+    change: Change,
+    previous_status: str | None,
+    *,
+    origin: Origin,
+    now: datetime,
+    samples: tuple[Sample, ...] | None = None,
+) -> Change:
+    """Return the change with the event that announces the job's status."""
+    snapshot = change.snapshot
+    summary = summarize(
+        job_id=origin.job_id,
+        status=snapshot.status,
+        previous_status=previous_status,
+        details=change.details,
+        first_seen=snapshot.first_seen,
         now=now,
     )
-    return Change(snapshot=snapshot, seq=seq + 1, events=(event,), details=details)
+    return announced(
+        change,
+        event_type(snapshot.status),
+        summary=summary,
+        origin=origin,
+        now=now,
+        previous_status=previous_status,
+        samples=samples,
+    )
 
 
-def event_type(status: str) -> str:
-    """Return the type of the event that announces a status."""
-    return f"backfill.status_{status}" if status in _RESERVED else f"backfill.{status}"
+def _listed_again(change: Change, *, origin: Origin, now: datetime) -> Change:
+    """Return the change of a job that had vanished: nobody knows whether it moved meanwhile."""
+    details, status = change.details, change.snapshot.status
+    snapshot = msgspec.structs.replace(
+        change.snapshot,
+        chunks_left=details.chunks_left,
+        moved_at=now,
+        samples=with_sample((), details.chunks_left, now) if status == _TRANSPORTING else (),
+        stalled_at=None,
+        told_at=None,
+    )
+    return announced(
+        msgspec.structs.replace(change, snapshot=snapshot),
+        event_type(status),
+        summary=say_listed_again(details, origin.job_id, status=status),
+        origin=origin,
+        now=now,
+        previous_status=status,
+    )
+
+
+def _moved(change: Change, old: Snapshot, *, origin: Origin, rules: Rules, now: datetime) -> Change:
+    """Return the change with what its chunks say: that it moves again, that it has passed a milestone."""
+    details, snapshot = change.details, change.snapshot
+    left, transporting = details.chunks_left, snapshot.status == _TRANSPORTING
+    if transporting:
+        samples = with_sample(_samples(old, details), left, now)
+        snapshot = msgspec.structs.replace(snapshot, samples=samples)
+    moved = left is not None and left != old.chunks_left
+    if moved:
+        told_at = None if old.stalled_at is not None else old.told_at
+        snapshot = msgspec.structs.replace(
+            snapshot, chunks_left=left, moved_at=now, stalled_at=None, told_at=told_at
+        )
+    reached = whole_percent_done(details) if transporting else None
+    before = snapshot.reached
+    if reached is not None:
+        snapshot = msgspec.structs.replace(snapshot, reached=max(before, reached))
+    change = msgspec.structs.replace(change, snapshot=snapshot)
+    status = snapshot.status
+    if moved and old.stalled_at is not None and is_active(status):
+        lasted = max(timedelta(0), now - moved_at(old))
+        change = tell_resumed(change, origin=origin, now=now, lasted=lasted)
+    if reached is not None and any(before < milestone <= reached for milestone in rules.milestones):
+        change = announced(
+            change,
+            "backfill.progress",
+            summary=say_progress(details, origin.job_id),
+            origin=origin,
+            now=now,
+            previous_status=status,
+        )
+    return change
+
+
+def _samples(old: Snapshot | None, details: Details) -> tuple[Sample, ...]:
+    """Return the samples that still count: those of another number of chunks say nothing of the rate."""
+    if old is None or not old.samples:
+        return ()
+    total = read_details(old.element).num_chunks
+    return old.samples if total is None or total == details.num_chunks else ()
 
 
 def _phases(
@@ -96,50 +170,3 @@ def _phases(
     if status == _FIRST_STATUS and ordered is not None and ordered <= now:
         return (Phase(status, ordered),)
     return (Phase(status, now if is_new else None),)
-
-
-def _transition(
-    snapshot: Snapshot,
-    details: Details,
-    progress: Progress,
-    *,
-    source: str,
-    source_id: str,
-    job_id: str,
-    previous_status: str | None,
-    seq: int,
-    now: datetime,
-) -> Event:
-    type_ = event_type(snapshot.status)
-    id_ = event_id(
-        source_id, job_id, type_=type_, previous_status=previous_status, status=snapshot.status, seq=seq
-    )
-    summary = summarize(
-        job_id=job_id,
-        status=snapshot.status,
-        previous_status=previous_status,
-        details=details,
-        first_seen=snapshot.first_seen,
-        now=now,
-    )
-    return Event(
-        id=id_,
-        seq=seq,
-        type=type_,
-        status=snapshot.status,
-        previous_status=previous_status,
-        observed_at=now,
-        summary=summary,
-        payload=job_payload(
-            event_id=id_,
-            type=type_,
-            observed_at=now,
-            source=source,
-            job_id=job_id,
-            status=snapshot.status,
-            previous_status=previous_status,
-            summary=summary,
-            progress=progress,
-            element=snapshot.element,
-        ),
-    )

@@ -6,7 +6,6 @@ from pathlib import Path
 from notifier.config import Config
 from notifier.duration import format_duration
 from notifier.fields import origin
-from notifier.model import TYPES_TO_COME
 from notifier.problem import os_words
 from notifier.route import RouteSettings, Subject, judge, route
 from notifier.settings import Settings
@@ -26,8 +25,7 @@ def explain_event(subject: Subject, settings: Settings) -> str:
 
 
 def _event_lines(subject: Subject, settings: Settings) -> Iterator[str]:
-    to_come = " (not observed by this version yet)" if subject.type in TYPES_TO_COME else ""
-    yield f"{subject.type} of source {subject.source}{to_come}"
+    yield f"{subject.type} of source {subject.source}"
     if not settings.routes:
         yield "  there are no routes: every event but backfill.progress goes to every target"
     maybe: set[str] = set()

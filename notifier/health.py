@@ -1,52 +1,95 @@
-"""Which targets fail, since when, and what others are told of it."""
+"""Which sources and targets fail, since when, and what people are told of it."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
+from uuid import uuid4
 
 import msgspec
 
 from notifier.model import Event, Outage, SourceRecord
-from notifier.outages import tell_down, tell_up, with_outage
-from notifier.outbox import present
+from notifier.mute import is_of_all
+from notifier.outages import Party, outages_of, tell_down, tell_up, with_outage
 from notifier.sending import SendError
+from notifier.source import SourceError
 from notifier.state import State
 
 Telling = Callable[[SourceRecord], tuple[SourceRecord, Event]]
 """Makes an event of what a record holds."""
-Tell = Callable[[str, str, Telling], Awaitable[None]]
-"""Given a source, a target that is not to hear of it, and the event to be made."""
+_LOOK_AGAIN = timedelta(seconds=30)
+"""After it was found that this machine reaches nobody."""
+
+
+class Tell(Protocol):
+    """Commits the event to be made, of a source, and passes it on.
+
+    It goes to whoever hears of such an event of any of these sources, but for a target that it is about.
+    """
+
+    async def __call__(self, source: str, about: str | None, telling: Telling, of: Sequence[str]) -> None:
+        """Return once the event is durable."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """When a party that fails is told."""
+
+    down_after: timedelta = timedelta(minutes=5)
+    remind_every: timedelta = timedelta(0)
+    """Zero is never."""
+
+
+class _Trouble(msgspec.Struct, kw_only=True):
+    source: str
+    """Whose record holds it: the source itself, or the one whose delivery failed first."""
+    outage: Outage
+    heard: bool = False
+    """Whether it failed in this process."""
+    answered: bool = False
+    """Whether there was an answer, the last time, if no good one."""
 
 
 class Health:
-    """Has a target that failed for `down_after` told to the others, and when it works again.
+    """Has what failed for `down_after` told, once, again as often as reminders are asked for, and its end.
 
-    What it knows is stored with the source whose delivery failed first, so that it outlives a restart; what
-    an earlier process left is told only once the target fails again.
+    What it knows is stored, so that it outlives a restart; what an earlier process left is told only once it
+    fails again. Before anybody is blamed who did not answer at all, and nobody else did since, it is asked
+    whether this machine is offline. Then that is told of one source, to all who hear of any, and nothing of
+    the others; these have `down_after` to recover once somebody answers.
     """
 
     def __init__(
         self,
         state: State,
         *,
-        sources: Collection[str],
-        down_after: timedelta,
+        sources: Sequence[str],
+        terms: Callable[[Party], Terms],
         tell: Tell,
+        is_offline: Callable[[], Awaitable[bool]],
         now: Callable[[], datetime],
     ) -> None:
         self._state = state
-        self._down_after = down_after
+        self._sources = sources
+        self._terms = terms
         self._tell = tell
+        self._is_offline = is_offline
         self._now = now
-        self._failing = {
-            target: (source, outage)
+        self._troubles = {
+            party: _Trouble(source=source, outage=outage)
             for source, record in state.records.sources().items()
-            for target, outage in record.outages.items()
+            for party, outage in outages_of(source, record).items()
             if source in sources
         }
-        self._heard: set[str] = set()
-        """The targets that failed in this process, and have not worked since."""
-        self._over: list[tuple[str, str, Outage]] = []
+        self._over: list[tuple[Party, _Trouble]] = []
+        self._answered_at: datetime | None = None
+        self._offline = any(trouble.outage.offline for trouble in self._troubles.values())
+
+    def heard_of_source(self, source: str, error: SourceError | None) -> bool:
+        """Note how a poll ended; return whether `tell_due` has something to do because of it."""
+        party = Party(source, is_target=False)
+        if error is None:
+            return self._worked(party)
+        return self._failed(party, source, error.reason, answered=error.answered)
 
     def heard(self, source: str, target: str, error: SendError | None) -> bool:
         """Note how an attempt ended; return whether `tell_due` has something to do because of it.
@@ -54,57 +97,128 @@ class Health:
         A refusal is an answer: it ends what nobody was told of yet, and says nothing of more. So is that too
         much is sent, which says nothing at all.
         """
-        is_told = target in self._failing and self._failing[target][1].told
+        party = Party(target, is_target=True)
+        trouble = self._troubles.get(party)
+        is_told = trouble is not None and trouble.outage.told_at is not None
         if error is None or (error.refused is not None and not is_told):
-            self._heard.discard(target)
-            if (failing := self._failing.pop(target, None)) is None:
-                return False
-            self._over.append((failing[0], target, failing[1]))
-            return True
+            return self._worked(party)
+        answered = error.status is not None or bool(error.code) or error.is_answer
         if error.is_answer:
+            self._note_answer()
             return False
-        is_new = target not in self._heard
-        self._heard.add(target)
-        first, outage = self._failing.get(target, (source, Outage(since=self._now(), reason="")))
-        self._failing[target] = (first, msgspec.structs.replace(outage, reason=error.reason))
-        return is_new
+        return self._failed(party, source, error.reason, answered=answered)
 
     async def tell_due(self) -> timedelta | None:
         """Tell what is to be told now, and store the rest; return how long to wait until the next is due."""
         while self._over:
-            source, target, outage = self._over.pop(0)
-            if outage.told:
-                up = partial(tell_up, outage=outage, source=source, target=target, now=self._now())
-                await self._tell(source, target, up)
-            else:
-                await self._store(source, target, None)
-        waits = [await self._look(target) for target in sorted(self._heard)]
+            party, trouble = self._over.pop(0)
+            await self._end(party, trouble)
+        parties = sorted(party for party, trouble in self._troubles.items() if trouble.heard)
+        waits = [await self._look(party) for party in parties]
         return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _look(self, target: str) -> timedelta | None:
-        """Tell or store what a target's failing is now: it may have worked while others were told."""
-        if target not in self._failing or (found := self._failing[target])[1].told:
+    def _worked(self, party: Party) -> bool:
+        self._note_answer()
+        if (trouble := self._troubles.pop(party, None)) is None:
+            return False
+        self._over.append((party, trouble))
+        return True
+
+    def _failed(self, party: Party, source: str, reason: str, *, answered: bool) -> bool:
+        if answered:
+            self._note_answer()
+        trouble = self._troubles.get(party)
+        if trouble is None:
+            trouble = _Trouble(source=source, outage=Outage(since=self._now(), reason=""))
+            self._troubles[party] = trouble
+        is_new = not trouble.heard
+        trouble.heard, trouble.answered = True, answered
+        trouble.outage = msgspec.structs.replace(trouble.outage, reason=reason)
+        return is_new
+
+    def _note_answer(self) -> None:
+        now = self._now()
+        if self._offline:
+            self._offline = False
+            for trouble in self._troubles.values():
+                if trouble.outage.told_at is None:
+                    trouble.outage = msgspec.structs.replace(trouble.outage, since=now)
+        self._answered_at = now
+
+    async def _end(self, party: Party, trouble: _Trouble) -> None:
+        outage, source = trouble.outage, trouble.source
+        if outage.told_at is None:
+            await self._store(party, source, None)
+            return
+        up = partial(tell_up, outage=outage, source=source, party=party, now=self._now())
+        await self._tell(source, party.target, up, self._hearing(source, offline=outage.offline))
+
+    async def _look(self, party: Party) -> timedelta | None:
+        """Tell or store what a party's failing is now: it may have worked while something else was told."""
+        trouble, now = self._troubles.get(party), self._now()
+        if trouble is None:
             return None
-        (source, outage), now = found, self._now()
-        if outage.since > now:  # the clock was set back: nobody is to wait for it
-            outage = msgspec.structs.replace(outage, since=now)
-        wait = outage.since + self._down_after - now
-        if wait <= timedelta(0):
-            outage = msgspec.structs.replace(outage, told=True)
-        self._failing[target] = (source, outage)
-        if outage.told:
-            await self._tell(
-                source, target, partial(tell_down, outage=outage, source=source, target=target, now=now)
-            )
+        if trouble.outage.since > now:  # the clock was set back: nobody is to wait for it
+            trouble.outage = msgspec.structs.replace(trouble.outage, since=now)
+        wait = self._wait(party, trouble, now)
+        if wait is None or wait > timedelta(0):
+            if trouble.outage.told_at is None:
+                await self._store(party, trouble.source, trouble.outage)
+            return wait
+        if trouble.outage.told_at is None and self._may_be_us(trouble) and await self._is_offline():
+            await self._tell_offline()
+            return _LOOK_AGAIN
+        if self._troubles.get(party) is trouble:
+            await self._tell_down(party, trouble)
+            return self._wait(party, trouble, self._now())
+        return None
+
+    def _wait(self, party: Party, trouble: _Trouble, now: datetime) -> timedelta | None:
+        """Return how long it is until something is to be told; None when nothing is."""
+        terms, outage = self._terms(party), trouble.outage
+        if outage.told_at is None:
+            wait = outage.since + terms.down_after - now
+        elif terms.remind_every:
+            wait = min(outage.told_at, now) + terms.remind_every - now
+        else:
             return None
-        stored = present(self._state.records.source(source)).outages.get(target)
-        if stored is None or stored.since != outage.since:
-            await self._store(source, target, outage)
-        return wait
+        return wait if party.is_target else max(wait, self._muted_for(party.name, now))
 
-    async def _store(self, source: str, target: str, outage: Outage | None) -> None:
-        await self._state.commit(sources={source: partial(_with, target=target, outage=outage)})
+    def _muted_for(self, source: str, now: datetime) -> timedelta:
+        record = self._state.records.source(source)
+        mutes = () if record is None else record.mutes
+        return max((mute.until - now for mute in mutes if is_of_all(mute)), default=timedelta(0))
+
+    def _may_be_us(self, trouble: _Trouble) -> bool:
+        """Return whether nobody has answered since it fails."""
+        since = trouble.outage.since
+        return not trouble.answered and (self._answered_at is None or self._answered_at < since)
+
+    async def _tell_offline(self) -> None:
+        self._offline = True
+        failing = [
+            party for name in self._sources if (party := Party(name, is_target=False)) in self._troubles
+        ]
+        if failing and not any(self._troubles[party].outage.offline for party in failing):
+            party = failing[0]
+            await self._tell_down(party, self._troubles[party], offline=True)
+
+    async def _tell_down(self, party: Party, trouble: _Trouble, *, offline: bool = False) -> None:
+        outage, source, now = trouble.outage, trouble.source, self._now()
+        offline = offline or outage.offline
+        down = partial(tell_down, outage=outage, source=source, party=party, now=now, offline=offline)
+        trouble.outage = msgspec.structs.replace(outage, told_at=now, offline=offline)
+        await self._tell(source, party.target, down, self._hearing(source, offline=offline))
+
+    def _hearing(self, source: str, *, offline: bool) -> Sequence[str]:
+        return self._sources if offline else (source,)
+
+    async def _store(self, party: Party, source: str, outage: Outage | None) -> None:
+        record = self._state.records.source(source)
+        stored = None if record is None else outages_of(source, record).get(party)
+        if (stored is None) != (outage is None) or (stored and outage and stored.since != outage.since):
+            await self._state.commit(sources={source: partial(_with, party=party, outage=outage)})
 
 
-def _with(record: SourceRecord | None, *, target: str, outage: Outage | None) -> SourceRecord:
-    return with_outage(present(record), target, outage)
+def _with(record: SourceRecord | None, *, party: Party, outage: Outage | None) -> SourceRecord:
+    return with_outage(record or SourceRecord(id=uuid4().hex), party, outage)

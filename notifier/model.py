@@ -11,14 +11,14 @@ from typing import Literal, Protocol, TypeGuard, TypeVar, get_args
 import msgspec
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
+MISSED_POLLS = 3
+"""So many good polls in a row without it, and an active job is removed (contract, section 3)."""
 
 STATUS_TYPES = tuple(f"backfill.{s}" for s in ("staging", "transporting", "completed", "failed", "cancelled"))
 JOB_TYPES = (*STATUS_TYPES, "backfill.progress", "backfill.stalled", "backfill.resumed", "backfill.removed")
 OTHER_TYPES = ("source.down", "source.up", "target.down", "target.up", "delivery.dead")
 ALL_TYPES = JOB_TYPES + OTHER_TYPES
 """But for those of statuses that nobody knows yet."""
-TYPES_TO_COME = (*JOB_TYPES[len(STATUS_TYPES) :], "source.down", "source.up")
-"""Those that routes may name already, and that this version never observes."""
 
 JobKey = tuple[str, str]
 """(source name, job id)."""
@@ -76,6 +76,23 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     """Of the last minutes, oldest first; none unless it transports."""
     missing_since: datetime | None = None
     """Since when it is missing from every good poll; None while it is listed."""
+    missing_polls: int = 0
+    """How many good polls in a row it was missing from while active; counted up to the last that matters."""
+    chunks_left: int | None = None
+    """As last listed with a number; None when it never was in this status."""
+    moved_at: datetime | None = None
+    """When status and chunks left were first seen as they are; None is with the status."""
+    reached: int = 0
+    """The highest share of delivered chunks, in whole percent, since it last began to transport."""
+    stalled_at: datetime | None = None
+    """When it was found not to move; None while it moves."""
+    told_at: datetime | None = None
+    """When it was last told that it is stalled, or failed; None when there is no such thing to tell again."""
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it was active when it vanished from the listing, and that was told."""
+        return self.missing_polls >= MISSED_POLLS
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -90,6 +107,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     summary: str
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """The webhook payload, fixed when the change was observed; dropped once nobody needs it any more."""
+    mute: str | None = None
+    """The id of the mute that kept it from everybody."""
 
 
 DeliveryState = Literal["pending", "delivered", "dead"]
@@ -196,13 +215,41 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Outage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A target that fails."""
+    """A source or target that fails."""
 
     since: datetime
     reason: str
     """Why, the last time."""
-    told: bool = False
-    """Whether others were told."""
+    told_at: datetime | None = None
+    """When people were last told; None before the first time."""
+    offline: bool = False
+    """Whether it was told as this machine reaching nobody."""
+
+
+class Mute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An order not to notify about some jobs of a source until a time; all that it names must match."""
+
+    id: str
+    created_at: datetime
+    until: datetime
+    job_id: str | None = None
+    table: str | None = None
+    """A glob, as is `name`."""
+    name: str | None = None
+    source: str | None = None
+    """When the order was for this source alone; without it each source holds the mute."""
+    reason: str | None = None
+    suppressed: int = 0
+    """How many events nobody was notified of because of it."""
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What people were last told of a job."""
+
+    status: str | None
+    """None when they never heard of it."""
+    stalled: bool = False
+    removed: bool = False
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -216,14 +263,17 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     """In the order of their events."""
     cards: dict[str, Card] = {}
     """By the target that they were posted for."""
+    known: Known | None = None
+    """What people were told before a mute kept from them what happened since; None when nothing was kept."""
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """All that is stored about one source; written by its first good poll."""
+    """All that is stored about one source; written by its first good poll, or what is told before."""
 
     id: str
     """Random, made with the record: events of a wiped state never reuse an id."""
-    baseline_at: datetime
+    baseline_at: datetime | None = None
+    """When its first good poll was; None before it."""
     organization_id: str | None = None
     seq: int = 0
     """How many events were ever observed that are about no job."""
@@ -235,10 +285,14 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     batches: tuple[OpenBatch, ...] = ()
     deaths: dict[str, Deaths] = {}
     """By the target that the deliveries were for."""
+    outage: Outage | None = None
+    """Of the source itself; None while its polls are good."""
     outages: dict[str, Outage] = {}
     """By the target that fails; with the source whose delivery failed first."""
     places: dict[str, Place] = {}
     """By the target that writes there."""
+    mutes: tuple[Mute, ...] = ()
+    """In the order they were made."""
 
 
 Outbox = TypeVar("Outbox", bound=JobRecord | SourceRecord)

@@ -14,15 +14,15 @@ def make_notice(
     type_: str,
     *,
     source: str,
-    target: str,
+    target: str | None,
     summary: str,
     reason: str | None,
     delivery_id: str | None = None,
     now: datetime,
 ) -> tuple[SourceRecord, Event]:
-    """Return the record with the event counted, and the event, which is about a target."""
+    """Return the record with the event counted, and the event: about a target, with None about the source."""
     seq = record.seq + 1
-    id_ = event_id(record.id, None, type_=type_, previous_status=None, status=target, seq=seq)
+    id_ = event_id(record.id, None, type_=type_, previous_status=None, status=target or source, seq=seq)
     data = Data(
         event_id=id_,
         source=source,

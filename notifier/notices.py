@@ -2,25 +2,30 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from uuid import uuid4
 
 from notifier.deaths import next_telling, tell_deaths
-from notifier.health import Health, Telling
+from notifier.health import Health, Telling, Terms
 from notifier.model import Event, RecordKey, SourceRecord, utc_now
-from notifier.outbox import present, with_events
+from notifier.outages import Party
+from notifier.outbox import with_events
 from notifier.route import Subject
 from notifier.sending import SendError
+from notifier.source import SourceError
 from notifier.state import State
 
 _log = logging.getLogger(__name__)
 
-_DOWN_AFTER = timedelta(minutes=5)
+
+async def _nobody_can_tell() -> bool:
+    return False
 
 
 class Notices:
-    """Tells the other targets of dead letters, and of targets that fail for long.
+    """Tells of dead letters, and of sources and targets that fail for long.
 
     Of the former at most once a minute for each target they were for.
 
@@ -31,10 +36,11 @@ class Notices:
         self,
         *,
         state: State,
-        sources: Collection[str],
+        sources: Sequence[str],
         route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
-        down_after: timedelta = _DOWN_AFTER,
+        terms: Callable[[Party], Terms] = lambda _: Terms(),
+        is_offline: Callable[[], Awaitable[bool]] = _nobody_can_tell,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._state = state
@@ -42,7 +48,9 @@ class Notices:
         self._route = route
         self._passed_on = passed_on
         self._now = now
-        self._health = Health(state, sources=sources, down_after=down_after, tell=self._tell, now=now)
+        self._health = Health(
+            state, sources=sources, terms=terms, tell=self._tell, is_offline=is_offline, now=now
+        )
         self._wake = asyncio.Event()
 
     def look(self) -> None:
@@ -52,6 +60,11 @@ class Notices:
     def heard(self, source: str, target: str, error: SendError | None) -> None:
         """Note how an attempt for a target ended, of a delivery of this source."""
         if self._health.heard(source, target, error):
+            self.look()
+
+    def heard_of_source(self, source: str, error: SourceError | None) -> None:
+        """Note how a poll of a source ended."""
+        if self._health.heard_of_source(source, error):
             self.look()
 
     async def run(self) -> None:
@@ -74,7 +87,8 @@ class Notices:
             record = self._state.records.source(source)
             at = None if record is None else next_telling(record, target, self._told_at(target, now), now)
             if at is not None and at <= now:
-                await self._tell(source, target, partial(tell_deaths, source=source, target=target, now=now))
+                telling = partial(tell_deaths, source=source, target=target, now=now)
+                await self._tell(source, target, telling, (source,))
             elif at is not None:
                 waits.append(at - now)
         return min(waits, default=None)
@@ -96,13 +110,17 @@ class Notices:
         times = [each.told_at for record in records if (each := record.deaths.get(target)) is not None]
         return max((time for time in times if time is not None and time <= now), default=None)
 
-    async def _tell(self, source: str, target: str, telling: Telling) -> None:
-        """Commit an event about a target with its deliveries, none for that target, and pass it on."""
+    async def _tell(self, source: str, about: str | None, telling: Telling, of: Sequence[str]) -> None:
+        """Commit an event with its deliveries, none for a target that it is about, and pass it on.
+
+        It goes to whoever hears of such an event of any of these sources.
+        """
         made: list[tuple[Event, Sequence[str]]] = []
 
         def told(record: SourceRecord | None) -> SourceRecord:
-            changed, event = telling(present(record))
-            targets = self._route(Subject(type=event.type, source=source, about=target))
+            changed, event = telling(record or SourceRecord(id=uuid4().hex))
+            subjects = (Subject(type=event.type, source=each, about=about) for each in of)
+            targets = tuple(dict.fromkeys(name for each in subjects for name in self._route(each)))
             made.append((event, targets))
             return with_events(changed, events=[event], targets={event.id: targets})
 

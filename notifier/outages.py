@@ -1,6 +1,7 @@
-"""Targets that fail for long, told to the other targets: pure (contract, section 3, `target.down`)."""
+"""Sources and targets that fail for long, told to people: pure (contract, section 3, `*.down` and `*.up`)."""
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,35 +10,81 @@ from notifier.model import Event, Outage, SourceRecord
 from notifier.notice import make_notice
 from notifier.summary import one_line
 
-DOWN = "target.down"
-UP = "target.up"
-
 _REASON = 300
+_OFFLINE = "nothing can be reached, no source and no target: this machine seems to be offline"
 
 
-def with_outage(record: SourceRecord, target: str, outage: Outage | None) -> SourceRecord:
-    """Return the record with what is known of a target that fails; with None without it."""
-    others = {name: each for name, each in record.outages.items() if name != target}
-    return msgspec.structs.replace(record, outages=others if outage is None else others | {target: outage})
+class Party(NamedTuple):
+    """A source or a target: what may fail."""
+
+    name: str
+    is_target: bool
+
+    @property
+    def target(self) -> str | None:
+        """The target that it is."""
+        return self.name if self.is_target else None
+
+    def __str__(self) -> str:
+        """Return what it is called in messages."""
+        return f"{'target' if self.is_target else 'source'} {self.name}"
+
+
+def outages_of(source: str, record: SourceRecord) -> dict[Party, Outage]:
+    """Return what is stored of parties that fail."""
+    found = {Party(name, is_target=True): outage for name, outage in record.outages.items()}
+    return found if record.outage is None else {Party(source, is_target=False): record.outage, **found}
+
+
+def with_outage(record: SourceRecord, party: Party, outage: Outage | None) -> SourceRecord:
+    """Return the record with what is known of a party that fails; with None without it."""
+    if not party.is_target:
+        return msgspec.structs.replace(record, outage=outage)
+    others = {name: each for name, each in record.outages.items() if name != party.name}
+    return msgspec.structs.replace(
+        record, outages=others if outage is None else others | {party.name: outage}
+    )
 
 
 def tell_down(
-    record: SourceRecord, *, outage: Outage, source: str, target: str, now: datetime
+    record: SourceRecord, *, outage: Outage, source: str, party: Party, now: datetime, offline: bool = False
 ) -> tuple[SourceRecord, Event]:
-    """Return the event that says that a target fails, and the record that knows that it was told."""
+    """Return the event that says that a party fails, and the record that knows that it was told.
+
+    It may have been told before. `offline` says that it is this machine that reaches nobody.
+    """
     reason = one_line(outage.reason, _REASON)
-    summary = f"target {target} has failed for {_length(outage, now)}: {reason}"
-    told = with_outage(record, target, msgspec.structs.replace(outage, told=True))
-    return make_notice(told, DOWN, source=source, target=target, summary=summary, reason=reason, now=now)
+    if offline:
+        reason = one_line(f"{_OFFLINE} ({reason})", _REASON)
+    what = "has failed for" if party.is_target else "has had no good poll for"
+    still = "" if outage.told_at is None else "still "
+    summary = f"{party} {still}{what} {_length(outage, now)}: {reason}"
+    told = with_outage(record, party, msgspec.structs.replace(outage, told_at=now, offline=offline))
+    return make_notice(
+        told,
+        _type(party, "down"),
+        source=source,
+        target=party.target,
+        summary=summary,
+        reason=reason,
+        now=now,
+    )
 
 
 def tell_up(
-    record: SourceRecord, *, outage: Outage, source: str, target: str, now: datetime
+    record: SourceRecord, *, outage: Outage, source: str, party: Party, now: datetime
 ) -> tuple[SourceRecord, Event]:
-    """Return the event that says that a target works again, and the record without its outage."""
-    summary = f"target {target} works again after {_length(outage, now)}"
-    over = with_outage(record, target, None)
-    return make_notice(over, UP, source=source, target=target, summary=summary, reason=None, now=now)
+    """Return the event that says that a party works again, and the record without its outage."""
+    words = "works again" if party.is_target else "answers again"
+    summary = f"{party} {words} after {_length(outage, now)}"
+    over = with_outage(record, party, None)
+    return make_notice(
+        over, _type(party, "up"), source=source, target=party.target, summary=summary, reason=None, now=now
+    )
+
+
+def _type(party: Party, way: str) -> str:
+    return f"{'target' if party.is_target else 'source'}.{way}"
 
 
 def _length(outage: Outage, now: datetime) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from notifier.model import Delivery, Event, JobRecord, Outbox, Snapshot, SourceRecord
+from notifier.model import Delivery, Event, JobRecord, Known, Outbox, Snapshot, SourceRecord
 
 LOST_TARGET = "the target is no longer configured"
 LOST_SOURCE = "the source is no longer configured"
@@ -20,15 +20,16 @@ def absorb(
     seq: int,
     events: Sequence[Event],
     targets: Mapping[str, Sequence[str]],
+    known: Known | None = None,
 ) -> JobRecord:
     """Return the record with a new snapshot, new events, and a pending delivery for each of their targets.
 
-    `targets` has the names of the targets by the event's id.
+    `targets` has the names of the targets by the event's id; `known` is what people know when it is not all.
     """
     if record is None:
-        observed = JobRecord(snapshot=snapshot, seq=seq)
+        observed = JobRecord(snapshot=snapshot, seq=seq, known=known)
     else:
-        observed = msgspec.structs.replace(record, snapshot=snapshot, seq=seq)
+        observed = msgspec.structs.replace(record, snapshot=snapshot, seq=seq, known=known)
     return with_events(observed, events=events, targets=targets)
 
 

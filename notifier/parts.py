@@ -10,8 +10,11 @@ import msgspec
 
 from notifier.assembly import make_source, make_targets, open_session
 from notifier.dispatcher import Dispatcher
+from notifier.health import Terms
 from notifier.model import RecordKey
+from notifier.muting import Muting
 from notifier.notices import Notices
+from notifier.outages import Party
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
 from notifier.refresher import Refresher
@@ -41,6 +44,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     notices: Notices
     upkeep: Upkeep
     replays: Replays
+    muting: Muting
 
     async def tell_caveats(self) -> None:
         """Log what the credentials of targets are too few for, each as soon as it can be asked."""
@@ -86,7 +90,7 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
             sources=[source.name for source in settings.sources],
             route=routed,
             passed_on=pipeline.pass_on,
-            down_after=settings.delivery.down_after,
+            terms=partial(_terms, settings),
         )
         refreshers = {
             name: Refresher(name, target.cards, state=state, heard=notices.heard)
@@ -123,6 +127,8 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
                 route=routed,
                 passed_on=pipeline.pass_on,
                 changed=changed,
+                rules=source.rules,
+                heard=notices.heard_of_source,
             )
             for source in settings.sources
         ]
@@ -132,6 +138,14 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
             keep=settings.store.keep,
             listing=lambda: {watcher.name for watcher in watchers if watcher.is_current},
         )
+
+        async def mutes_ended(sources: Collection[str]) -> None:
+            for watcher in watchers:
+                if watcher.name in sources:
+                    await watcher.end_mutes()
+            notices.look()
+
+        muting = Muting(state, sources=[watcher.name for watcher in watchers], ended=mutes_ended)
         replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
         for refresher in refreshers.values():
             await refresher.resume([watcher.name for watcher in watchers])
@@ -144,4 +158,13 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
             notices=notices,
             upkeep=upkeep,
             replays=replays,
+            muting=muting,
         )
+
+
+def _terms(settings: Settings, party: Party) -> Terms:
+    if party.is_target:
+        delivery = settings.delivery
+        return Terms(down_after=delivery.down_after, remind_every=delivery.remind_every)
+    source = next(each for each in settings.sources if each.name == party.name)
+    return Terms(down_after=source.down_after, remind_every=source.remind_every)

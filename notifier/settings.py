@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from notifier.fields import AtLeastOne, Name, PositiveDuration, Section
+from notifier.fields import AtLeastOne, Duration, Name, PositiveDuration, Section
 from notifier.later import later
 from notifier.route import RouteSettings
 from notifier.source import SourceSettings
@@ -32,6 +32,8 @@ class DeliverySettings(Section):
     """The longest wait between two attempts."""
     down_after: PositiveDuration = timedelta(minutes=5)
     """How long a target may fail before it counts as down."""
+    remind_every: Duration = timedelta(0)
+    """How often a target that is down is announced again; "0s" turns it off."""
     digest_over: AtLeastOne = 10
     """More than this many messages that wait for one Slack channel become one digest."""
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from notifier.glob import matches
-from notifier.model import ALL_TYPES, JOB_TYPES, OTHER_TYPES, TYPES_TO_COME
+from notifier.model import ALL_TYPES, JOB_TYPES, OTHER_TYPES
 from notifier.problem import did_you_mean
 from notifier.route import Match, RouteSettings, Subject, judge
 from notifier.settings import Settings
@@ -42,10 +42,6 @@ def _unmatched(where: str, route: RouteSettings, sources: list[str]) -> Iterator
     for glob in route.events or ():
         if not any(matches(glob, type_) for type_ in ALL_TYPES):
             yield f'{where}.events: "{glob}" matches no known type of event' + _hint(glob, ALL_TYPES)
-    for glob in route.events or ():
-        found = [type_ for type_ in ALL_TYPES if matches(glob, type_)]
-        if found and all(type_ in TYPES_TO_COME for type_ in found):
-            yield f'{where}.events: "{glob}" is not observed by this version yet: {", ".join(found)}'
     only_jobs = any((route.tables, route.names, route.destinations))
     if only_jobs and route.events and all(_is_of_no_job(glob) for glob in route.events):
         yield f"{where} never matches: tables, names and destinations match events of jobs only"

@@ -24,9 +24,9 @@ from notifier.fields import (
     check_http_url,
     wrong,
 )
-from notifier.later import later
 from notifier.listing import Listing, ListingError, read_listing
 from notifier.model import utc_now
+from notifier.rules import JobRules, Milestones, RuleBook, Rules
 from notifier.transport import (
     USER_AGENT,
     TooLargeError,
@@ -37,9 +37,6 @@ from notifier.transport import (
     shown,
 )
 
-_MINUTES_30 = timedelta(minutes=30)
-_HOURS_6 = timedelta(hours=6)
-_MINUTES_5 = timedelta(minutes=5)
 _READ_OF_ERROR = 4096
 
 
@@ -78,24 +75,45 @@ class SourceSettings(Section):
     """A file of certificates to trust instead of the system's, as PEM."""
     first_poll: Literal["baseline", "announce"] = "baseline"
     """What the very first poll does: "baseline" only stores what it finds, "announce" also announces it."""
-    stalled_after: Annotated[Duration, later(_MINUTES_30, timedelta(0))] = _MINUTES_30
+    stalled_after: Duration = timedelta(minutes=30)
     """How long an active job may show no progress; "0s" turns it off."""
-    staging_stalled_after: Annotated[Duration, later(_HOURS_6, timedelta(0))] = _HOURS_6
+    staging_stalled_after: Duration = timedelta(hours=6)
     """How long a job may be staging, which shows no progress; "0s" turns it off."""
-    milestones: Annotated[list[int], later([25, 50, 75], [])] = Field(default_factory=lambda: [25, 50, 75])
+    milestones: Milestones = Field(default_factory=lambda: [25, 50, 75])
     """Percentages of delivered chunks that are announced; [] turns it off."""
-    down_after: Annotated[PositiveDuration, later(_MINUTES_5)] = _MINUTES_5
+    down_after: PositiveDuration = timedelta(minutes=5)
     """How long no poll may be good before the source counts as down."""
+    remind_every: Duration = timedelta(0)
+    """How often a source that is down, a stalled and a failed job are announced again; "0s" turns it off."""
+    jobs: list[JobRules] = Field(default_factory=list)
+    """What is otherwise for some of its jobs."""
+
+    @property
+    def rules(self) -> RuleBook:
+        """What is told of its jobs beside their status."""
+        rules = Rules(
+            stalled_after=self.stalled_after,
+            staging_stalled_after=self.staging_stalled_after,
+            milestones=tuple(self.milestones),
+            remind_every=self.remind_every,
+        )
+        return RuleBook(rules, self.jobs)
 
 
 Fault = Literal["refused", "throttled", "failed"]
 
 
 class SourceError(Exception):
-    """A poll was no observation. `reason` is for people and holds no secret."""
+    """A poll was no observation. `reason` is for people and holds no secret.
 
-    def __init__(self, fault: Fault, reason: str, *, retry_after: timedelta | None = None) -> None:
+    `answered` says that there was an answer, if no good one: the API can be reached.
+    """
+
+    def __init__(
+        self, fault: Fault, reason: str, *, retry_after: timedelta | None = None, answered: bool = True
+    ) -> None:
         super().__init__(reason)
+        self.answered = answered
         self.fault = fault
         self.reason = reason
         self.retry_after = retry_after
@@ -164,7 +182,7 @@ class AlliumSource:
         except TooLargeError as error:
             raise SourceError("failed", "the reply is larger than max_body allows") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SourceError("failed", describe_fault(error)) from error
+            raise SourceError("failed", describe_fault(error), answered=False) from error
         fingerprint = Fingerprint(etag, digest)
         if known is not None and known.digest == digest:
             return Reply(fingerprint, None)

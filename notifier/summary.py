@@ -40,6 +40,46 @@ def summarize(
     return f"{name} {words}"
 
 
+def say_progress(details: Details, job_id: str) -> str:
+    """Return a line such as `USDC transfers Jan 2024 is at 50 % (500 of 1000 chunks)`."""
+    total, left = details.num_chunks, details.chunks_left
+    done = "" if total is None or left is None else f" ({max(0, total - left)} of {total} chunks)"
+    return f"{job_title(details, job_id)} is{_reached(details)}{done}"
+
+
+def say_stall(details: Details, job_id: str, *, status: str, lasted: timedelta, again: bool = False) -> str:
+    """Return a line such as `USDC transfers Jan 2024 has not moved for 30m at 42.3 %`."""
+    still = "still " if again else ""
+    name, length = job_title(details, job_id), spell_duration(lasted)
+    if status == "staging":
+        return f"{name} {still}has been staging for {length}"
+    return f"{name} {still}has not moved for {length}{_reached(details)}"
+
+
+def say_failed_still(details: Details, job_id: str, *, lasted: timedelta) -> str:
+    """Return a line such as `USDC transfers Jan 2024 failed 2h ago and is still failed: no memory`."""
+    length = spell_duration(lasted)
+    return f"{job_title(details, job_id)} failed {length} ago and is still failed{_error(details)}"
+
+
+def say_resumed(details: Details, job_id: str, *, lasted: timedelta | None = None) -> str:
+    """Return a line such as `USDC transfers Jan 2024 moves again after 45m at 43 %`."""
+    after = "" if lasted is None else f" after {spell_duration(lasted)}"
+    return f"{job_title(details, job_id)} moves again{after}{_reached(details)}"
+
+
+def say_removed(details: Details, job_id: str, *, status: str) -> str:
+    """Return a line such as `USDC transfers Jan 2024 is no longer listed; it was transporting at 42.3 %`."""
+    was = one_line(status, _NAME_LENGTH) or "of an empty status"
+    return f"{job_title(details, job_id)} is no longer listed; it was {was}{_reached(details)}"
+
+
+def say_listed_again(details: Details, job_id: str, *, status: str) -> str:
+    """Return a line such as `USDC transfers Jan 2024 is listed again: transporting at 42.3 %`."""
+    now = one_line(status, _NAME_LENGTH) or "of an empty status"
+    return f"{job_title(details, job_id)} is listed again: {now}{_reached(details)}"
+
+
 def job_title(details: Details, job_id: str) -> str:
     """Return what a job is called in messages: its name, else its id."""
     return one_line(details.job_name or "", _NAME_LENGTH) or f"job {one_line(job_id, _NAME_LENGTH)}"
@@ -59,6 +99,14 @@ def percent_done(details: Details) -> float | None:
         return None
     done = max(0, total - left)
     return 100.0 if done == total else min(99.9, round(100 * done / total, 1))
+
+
+def whole_percent_done(details: Details) -> int | None:
+    """Return the share of delivered chunks in percent, rounded down."""
+    total, left = details.num_chunks, details.chunks_left
+    if total is None or left is None or total == 0:
+        return None
+    return 100 * max(0, total - left) // total
 
 
 def one_line(text: str, length: int) -> str:

@@ -14,16 +14,31 @@ from notifier.model import (
     DeliveryState,
     JobKey,
     JobRecord,
+    Mute,
     Outage,
     PollReport,
     RecordKey,
+    Snapshot,
     SourceRecord,
     is_active,
 )
+from notifier.mute import muting
 from notifier.outbox import pending
 from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_page
+from notifier.patience import moved_at
 from notifier.payload import Progress, progress_of
+from notifier.rate import is_outdated
 from notifier.records import Records
+
+
+class PhaseItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A status that a job was seen in."""
+
+    status: str
+    since: datetime | None
+    """When it was first seen in it; null when nobody knows: it was in it when it was first seen."""
+    seconds: float | None
+    """How long it was in it; of an active job's last status until now."""
 
 
 class JobItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +56,14 @@ class JobItem(msgspec.Struct, frozen=True, kw_only=True):
     first_seen: datetime
     status_since: datetime
     """When this status was first seen."""
+    phases: list[PhaseItem]
+    """The last statuses, the present one included, oldest first."""
+    stalled_since: datetime | None
+    """Since when it has not moved, if it is stalled."""
+    removed: bool
+    """Whether it was active when it vanished from the listing."""
+    muted_until: datetime | None
+    """Until when nobody is notified about it; null when it is not muted."""
     events: int
     """How many events of it are kept."""
     pending: int
@@ -79,13 +102,37 @@ class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
     """The last twenty attempts, the oldest first, those before a replay included."""
 
 
+class MuteItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An order not to notify about some jobs until a time."""
+
+    id: str
+    job_id: str | None
+    table: str | None
+    """A glob, as is `name`."""
+    name: str | None
+    source: str | None
+    """The one source that it is for, if the order named one."""
+    sources: list[str]
+    """The sources that it holds for."""
+    reason: str | None
+    created_at: datetime
+    until: datetime
+    suppressed: int
+    """How many events nobody was notified of because of it."""
+
+
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     """A source with its jobs by status and, while a daemon runs, its polls."""
 
     name: str
     jobs: dict[str, int]
     active: int
+    """Listed jobs that may still change."""
+    stalled: int
+    """Of these the ones that do not move."""
     baseline_at: datetime | None
+    failing_since: datetime | None
+    """Since when no poll was good; null while they are."""
     polls: PollReport | None
 
 
@@ -115,12 +162,35 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The absolute path of the state."""
     sources: list[SourceView]
     targets: list[TargetView]
+    mutes: int
+    """How many mutes hold."""
 
 
-def list_jobs(records: Records, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[JobItem]:
+def list_jobs(
+    records: Records, *, now: datetime, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> Page[JobItem]:
     """Return jobs, the ones ordered last first. Raises BadCursorError."""
+    mutes = {name: record.mutes for name, record in records.sources().items()}
     found = ((_job_key(key, record), key, record) for key, record in records.jobs())
-    return make_page(found, limit, cursor, _job_item)
+    return make_page(
+        found,
+        limit,
+        cursor,
+        lambda key, record: _job_item(key, record, mutes.get(key[0], ()), now),
+    )
+
+
+def list_mutes(
+    records: Records, *, now: datetime, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> Page[MuteItem]:
+    """Return the mutes that hold, the newest first. Raises BadCursorError."""
+    holders: defaultdict[str, list[tuple[str, Mute]]] = defaultdict(list)
+    for name, record in sorted(records.sources().items()):
+        for mute in record.mutes:
+            if now < mute.until:
+                holders[mute.id].append((name, mute))
+    found = (((_sortable(held[0][1].created_at), id_), id_, held) for id_, held in holders.items())
+    return make_page(found, limit, cursor, lambda _, held: _mute_item(held))
 
 
 def list_deliveries(
@@ -140,20 +210,34 @@ def list_deliveries(
     return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair))
 
 
+def count_mutes(records: Records, now: datetime) -> int:
+    """Return how many mutes hold."""
+    held = (mute for record in records.sources().values() for mute in record.mutes if now < mute.until)
+    return len({mute.id for mute in held})
+
+
 def list_sources(
     records: Records, polls: Mapping[str, PollReport] = MappingProxyType({})
 ) -> list[SourceView]:
     """Return the sources that are stored or polled, by name."""
     statuses: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    active: Counter[str] = Counter()
+    stalled: Counter[str] = Counter()
     for (source, _), record in records.jobs():
-        statuses[source][record.snapshot.status] += 1
+        snapshot = record.snapshot
+        statuses[source][snapshot.status] += 1
+        if is_active(snapshot.status) and not snapshot.is_removed:
+            active[source] += 1
+            stalled[source] += snapshot.stalled_at is not None
     stored = records.sources()
     return [
         SourceView(
             name=name,
             jobs=dict(statuses[name].most_common()),
-            active=sum(count for status, count in statuses[name].items() if is_active(status)),
+            active=active[name],
+            stalled=stalled[name],
             baseline_at=stored[name].baseline_at if name in stored else None,
+            failing_since=None if (outage := _outage(stored.get(name))) is None else outage.since,
             polls=polls.get(name),
         )
         for name in sorted(stored.keys() | polls.keys())
@@ -202,6 +286,10 @@ def _target_view(
     )
 
 
+def _outage(record: SourceRecord | None) -> Outage | None:
+    return None if record is None else record.outage
+
+
 def _created_at(delivery: Delivery) -> datetime:
     return delivery.created_at
 
@@ -212,8 +300,39 @@ def _weight(delivery: Delivery) -> tuple[bool, datetime]:
     return delivery.state == "pending", last
 
 
-def _job_item(key: JobKey, record: JobRecord) -> JobItem:
-    details = read_details(record.snapshot.element)
+def _mute_item(held: list[tuple[str, Mute]]) -> MuteItem:
+    mute = held[0][1]
+    return MuteItem(
+        id=mute.id,
+        job_id=mute.job_id,
+        table=mute.table,
+        name=mute.name,
+        source=mute.source,
+        sources=[name for name, _ in held],
+        reason=mute.reason,
+        created_at=mute.created_at,
+        until=mute.until,
+        suppressed=sum(each.suppressed for _, each in held),
+    )
+
+
+def _phases(snapshot: Snapshot, now: datetime) -> list[PhaseItem]:
+    ends = [*(phase.since for phase in snapshot.phases[1:]), now if is_active(snapshot.status) else None]
+    return [
+        PhaseItem(status=phase.status, since=phase.since, seconds=_seconds(phase.since, end))
+        for phase, end in zip(snapshot.phases, ends, strict=False)
+    ]
+
+
+def _seconds(since: datetime | None, end: datetime | None) -> float | None:
+    return None if since is None or end is None else max(0.0, round((end - since).total_seconds(), 3))
+
+
+def _job_item(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datetime) -> JobItem:
+    snapshot = record.snapshot
+    details = read_details(snapshot.element)
+    samples = () if is_outdated(snapshot.samples, now) else snapshot.samples
+    ends = [mute.until for mute in muting(mutes, key[1], details, now)]
     states = Counter(delivery.state for delivery in record.deliveries)
     return JobItem(
         source=key[0],
@@ -221,14 +340,16 @@ def _job_item(key: JobKey, record: JobRecord) -> JobItem:
         status=record.snapshot.status,
         job_name=details.job_name,
         table=details.table,
-        progress=progress_of(
-            details, record.snapshot.samples, transporting=record.snapshot.status == "transporting"
-        ),
+        progress=progress_of(details, samples, transporting=snapshot.status == "transporting"),
         error_message=details.error_message,
         time_created=details.time_created,
         time_completed=details.time_completed,
         first_seen=record.snapshot.first_seen,
         status_since=record.snapshot.status_since,
+        phases=_phases(snapshot, now),
+        stalled_since=moved_at(snapshot) if snapshot.stalled_at is not None else None,
+        removed=snapshot.is_removed,
+        muted_until=max(ends, default=None),
         events=len(record.events),
         pending=states["pending"],
         dead=states["dead"],

@@ -1,27 +1,31 @@
 """One source, observed: poll, compare, commit, pass on."""
 
+import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
 import msgspec
-import xxhash
 
 from notifier import pace
-from notifier.diff import Change, diff
+from notifier.comparison import Comparison, Findings, News
 from notifier.duration import spell_duration
 from notifier.listing import Listing
 from notifier.model import Event, JobRecord, PollReport, RecordKey, SourceRecord, is_active, utc_now
-from notifier.outbox import absorb
+from notifier.mute import with_suppressed
+from notifier.outbox import absorb, present
 from notifier.pace import Pace
 from notifier.route import Subject, subject_of
+from notifier.rules import RuleBook, Rules
 from notifier.source import AlliumSource, Fingerprint, SourceError
 from notifier.state import State
 from notifier.summary import counted, one_line
 from notifier.turn import Turn
+from notifier.wallclock import WallClock, uptime
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ class Watcher:
     """Observes one source. What it remembers itself need not survive; the state does.
 
     `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
-    committed event with the record's key and the targets it is for.
+    committed event with the record's key and the targets it is for, `heard` how each poll ended.
     """
 
     def __init__(
@@ -47,7 +51,10 @@ class Watcher:
         route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
         changed: Callable[[Collection[RecordKey]], None] = lambda _: None,
+        rules: RuleBook | None = None,
+        heard: Callable[[str, SourceError | None], None] = lambda *_: None,
         now: Callable[[], datetime] = utc_now,
+        uptime: Callable[[], float] = uptime,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = source.name
@@ -59,13 +66,14 @@ class Watcher:
         self._route = route
         self._passed_on = passed_on
         self._changed = changed
+        self._heard = heard
         self._now = now
+        self._uptime = uptime
         self._chance = chance
         self._known: Fingerprint | None = None
-        self._digests: dict[str, int] = {}
-        """Of each job's element as last received: one that is the same is not looked into."""
-        self._missing: set[str] = set()
-        """The jobs whose records say that they are not listed."""
+        self._comparison = Comparison(source.name, state.records, rules=rules or RuleBook(Rules()))
+        self._clock = WallClock()
+        self._turns = asyncio.Lock()
         self._active = False
         self._proves_absence = False
         self._polls = 0
@@ -98,8 +106,7 @@ class Watcher:
     async def _observe(self) -> timedelta:
         try:
             reply = await self._source.fetch(self._known)
-            if reply.listing is not None:
-                await self._take_in(reply.listing)
+            await self._take_in(reply.listing)
         except SourceError as error:
             return self._fault(error)
         if self.report.failures:
@@ -108,115 +115,96 @@ class Watcher:
         wait = pace.after_success(self._pace, active=self._active)
         now = self._now()
         self.report = PollReport(last_poll=now, last_good_poll=now, next_poll=now + wait)
+        self._heard(self.name, None)
         return wait
 
-    async def _take_in(self, listing: Listing) -> None:
-        now = self._now()
-        stored = self._state.records.source(self.name)
-        record = _of_one_organization(stored or SourceRecord(id=uuid4().hex, baseline_at=now), listing)
-        announce = stored is not None or self._announce_first
-        changes, digests = await self._compare(listing, record.id, announce=announce, now=now)
-        missing = dict.fromkeys(await self._newly_missing(listing), now)
-        back = dict.fromkeys(self._missing & listing.rejected_ids)
-        await self._commit(changes, missing | back, None if record == stored else record)
-        self._remember(digests, missing, back)
-        self._proves_absence = listing.proves_absence
-        active = sum(is_active(element.status) for element in listing.elements)
-        self._active = active > 0
+    async def _take_in(self, listing: Listing | None) -> None:
+        """Have what a good poll found become durable; None for the listing is one that says the same."""
+        async with self._turns:
+            now = self._now()
+            clock_was_set = self._clock.was_set(now, self._uptime())
+            stored = self._state.records.source(self.name)
+            record = stored or SourceRecord(id=uuid4().hex)
+            if listing is None:
+                findings = await self._comparison.pass_time(
+                    source_id=record.id,
+                    now=now,
+                    proves_absence=self._proves_absence,
+                    clock_was_set=clock_was_set,
+                )
+                await self._commit(findings)
+                return
+            organization = _organization(record, listing)
+            is_first = record.baseline_at is None
+            findings = await self._comparison.take_in(
+                listing,
+                source_id=record.id,
+                announce=not is_first or self._announce_first,
+                now=now,
+                clock_was_set=clock_was_set,
+            )
+            noted = msgspec.structs.replace(
+                record, baseline_at=record.baseline_at or now, organization_id=organization
+            )
+            await self._commit(findings, None if noted == stored else noted)
+            self._proves_absence = listing.proves_absence
+            active = sum(is_active(element.status) for element in listing.elements)
+            self._active = active > 0
         if listing.rejected:
             _log.warning("%s: skipped %d without a usable job_id or status", self.name, listing.rejected)
         if self._known is None:
-            what = "" if announce else "a first poll announces nothing; "
+            what = "a first poll announces nothing; " if is_first and not self._announce_first else ""
             jobs = counted(len(listing.elements), "job")
             _log.info("%s: %swatching %s, %d active", self.name, what, jobs, active)
 
-    async def _compare(
-        self, listing: Listing, source_id: str, *, announce: bool, now: datetime
-    ) -> tuple[dict[str, Change], dict[str, int]]:
-        changes: dict[str, Change] = {}
-        digests: dict[str, int] = {}
-        turn = Turn()
-        for element in listing.elements:
-            await turn.pass_on()
-            digest = xxhash.xxh3_64_intdigest(element.raw)
-            if self._digests.get(element.job_id) == digest:
-                continue
-            digests[element.job_id] = digest
-            source = self._state.records.source(self.name)
-            change = diff(
-                self._state.records.job((self.name, element.job_id)),
-                element,
-                source=self.name,
-                source_id=source_id,
-                announce=announce,
-                now=now,
-                forgotten_seq=0 if source is None else source.forgotten_seq,
-            )
-            if change is not None:
-                changes[element.job_id] = change
-        return changes, digests
+    async def end_mutes(self) -> None:
+        """Tell what mutes that have ended kept from people, as the jobs were when last seen.
 
-    async def _newly_missing(self, listing: Listing) -> list[str]:
-        """Return the jobs that were listed, or may have been, when last looked at, and are not now."""
-        listed = {element.job_id for element in listing.elements}
-        self._missing &= self._state.records.job_ids(self.name) - listed
-        if not listing.proves_absence:
-            return []
-        turn = Turn()
-        found = []
-        for job_id in self._state.records.job_ids(self.name) - listed - self._missing - listing.rejected_ids:
-            await turn.pass_on()
-            record = self._state.records.job((self.name, job_id))
-            if record is not None and record.snapshot.missing_since is None:
-                found.append(job_id)
-            else:
-                self._missing.add(job_id)
-        return found
+        Raises StoreError when it could not be made durable.
+        """
+        async with self._turns:
+            record = self._state.records.source(self.name)
+            if record is not None:
+                await self._commit(await self._comparison.end_mutes(source_id=record.id, now=self._now()))
 
-    def _remember(self, digests: Mapping[str, int], missing: Collection[str], back: Collection[str]) -> None:
-        self._digests.update(digests)
-        self._missing.update(missing)
-        self._missing.difference_update(back)
-        for job_id in missing:
-            self._digests.pop(job_id, None)  # when it is listed again that is news
-
-    async def _commit(
-        self,
-        changes: Mapping[str, Change],
-        missing: Mapping[str, datetime | None],
-        record: SourceRecord | None,
-    ) -> None:
-        if not changes and not missing and record is None:
-            return
+    async def _commit(self, findings: Findings, noted: SourceRecord | None = None) -> None:
         turn = Turn()
         targets: dict[str, Sequence[str]] = {}
-        for change in changes.values():
+        suppressed: Counter[str] = Counter()
+        for news in findings.news.values():
             await turn.pass_on()
-            for event in change.events:
-                targets[event.id] = self._route(subject_of(event, change.details, self.name))
-        await self._state.commit(
-            jobs={
-                **{
-                    (self.name, job_id): partial(_mark_missing, since=since)
-                    for job_id, since in missing.items()
+            for event in news.change.events:
+                found = self._route(subject_of(event, news.change.details, self.name))
+                targets[event.id] = () if news.mutes else found
+                if found:
+                    suppressed.update(mute.id for mute in news.mutes)
+        if findings.news or noted is not None:
+            await self._state.commit(
+                jobs={
+                    (self.name, job_id): partial(_absorb, news=news, targets=targets)
+                    for job_id, news in findings.news.items()
                 },
-                **{
-                    (self.name, job_id): partial(_absorb, change=change, targets=targets)
-                    for job_id, change in changes.items()
-                },
-            },
-            sources={} if record is None else {self.name: partial(_with_organization, known=record)},
-        )
-        for job_id, change in changes.items():
+                sources={self.name: partial(_noting, noted=noted, suppressed=suppressed)}
+                if noted is not None or suppressed
+                else {},
+            )
+        self._comparison.remember(findings)
+        await self._tell(findings, targets)
+
+    async def _tell(self, findings: Findings, targets: Mapping[str, Sequence[str]]) -> None:
+        turn = Turn()
+        for job_id, news in findings.news.items():
             await turn.pass_on()
             self._changed([(self.name, job_id)])
-            for event in change.events:
-                _log.info("%s: %s: %s (%s)", self.name, one_line(event.type, 100), event.summary, event.id)
+            for event in news.change.events:
+                muted = "" if event.mute is None else f", muted by {event.mute}"
+                words = one_line(event.type, 100), event.summary, event.id, muted
+                _log.info("%s: %s: %s (%s%s)", self.name, *words)
         # As many as possible in one go: what is passed on together can go together.
-        for number, (job_id, change) in enumerate(changes.items()):
+        for number, (job_id, news) in enumerate(findings.news.items()):
             if number % _PASSED_ON_AT_ONCE == 0:
                 await turn.pass_on()
-            for event in change.events:
+            for event in news.change.events:
                 self._passed_on((self.name, job_id), event, targets[event.id])
 
     def _fault(self, error: SourceError) -> timedelta:
@@ -236,39 +224,46 @@ class Watcher:
             failures=failures,
             last_error=error.reason,
         )
+        self._heard(self.name, error)
         return wait
 
 
-def _of_one_organization(record: SourceRecord, listing: Listing) -> SourceRecord:
-    """Return the record with the listing's organisation noted.
+def _organization(record: SourceRecord, listing: Listing) -> str | None:
+    """Return the organisation of the source, as far as it is known.
 
     Raises SourceError when it is another one than before: all of its jobs would look new.
     """
     ids = listing.organization_ids
     if record.organization_id is None:
-        return msgspec.structs.replace(record, organization_id=next(iter(ids))) if len(ids) == 1 else record
+        return next(iter(ids)) if len(ids) == 1 else None
     if ids and record.organization_id not in ids:
         raise SourceError(
             "refused",
             "the API key is for another organisation than the stored state of this source. "
             "Put the right key back, or give the source another name to start anew with a baseline",
         )
-    return record
+    return record.organization_id
 
 
-def _with_organization(record: SourceRecord | None, *, known: SourceRecord) -> SourceRecord:
-    """Return the newest record, or the first one, with the organisation noted."""
-    if record is None:
-        return known
-    return msgspec.structs.replace(record, organization_id=known.organization_id)
+def _noting(
+    record: SourceRecord | None, *, noted: SourceRecord | None, suppressed: Mapping[str, int]
+) -> SourceRecord:
+    """Return the newest record, or the first one, with what a poll noted and what mutes kept."""
+    newest = record or present(noted)
+    if noted is not None:
+        newest = msgspec.structs.replace(
+            newest, baseline_at=noted.baseline_at, organization_id=noted.organization_id
+        )
+    return with_suppressed(newest, suppressed) if suppressed else newest
 
 
-def _mark_missing(record: JobRecord | None, *, since: datetime | None) -> JobRecord | None:
-    if record is None:
-        return None
-    snapshot = msgspec.structs.replace(record.snapshot, missing_since=since)
-    return msgspec.structs.replace(record, snapshot=snapshot)
-
-
-def _absorb(record: JobRecord | None, *, change: Change, targets: Mapping[str, Sequence[str]]) -> JobRecord:
-    return absorb(record, snapshot=change.snapshot, seq=change.seq, events=change.events, targets=targets)
+def _absorb(record: JobRecord | None, *, news: News, targets: Mapping[str, Sequence[str]]) -> JobRecord:
+    change = news.change
+    return absorb(
+        record,
+        snapshot=change.snapshot,
+        seq=change.seq,
+        events=change.events,
+        targets=targets,
+        known=news.known,
+    )

@@ -7,9 +7,11 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from notifier.announcement import Origin
 from notifier.diff import diff
 from notifier.model import Card, Event, JobRecord, Place
 from notifier.outbox import absorb
+from notifier.rules import Rules
 from notifier.sending import Receipt, Shipment
 from notifier.targets.slack.channel import SlackChannel
 from notifier.targets.slack.limits import Limits
@@ -50,7 +52,14 @@ class Followed:
         self.now += timedelta(minutes=minutes)
         old = self.records.get(job_id)
         element = listed(**job(job_id, **fields))
-        change = diff(old, element, source="allium", source_id="s", announce=True, now=self.now)
+        change = diff(
+            old,
+            element,
+            origin=Origin("allium", "s", element.job_id),
+            rules=Rules(),
+            announce=True,
+            now=self.now,
+        )
         assert change is not None
         to = {event.id: [self.target.name] for event in change.events}
         self.records[job_id] = absorb(

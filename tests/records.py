@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from notifier.model import Delivery, DeliveryState, Event, JobKey, JobRecord, Snapshot, SourceRecord
+from notifier.muting import Muting
 from notifier.records import Records, job_key, source_key
 from notifier.replays import Order
+from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 
 NOW = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
@@ -66,6 +68,11 @@ def put(records: Records, jobs: Iterable[tuple[JobKey, JobRecord]]) -> None:
 
 async def nothing_to_retry(_: Order) -> list[str]:
     return []
+
+
+def no_muting() -> Muting:
+    """Return what carries out orders to mute, over a state that was never opened."""
+    return Muting(State(lambda: SqliteStore(Path("/nonexistent/state.db"))))
 
 
 def of(jobs: dict[str, JobRecord], source: str = "allium") -> Records:

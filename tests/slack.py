@@ -13,12 +13,14 @@ import msgspec
 from aiohttp import web
 from hypothesis import strategies as st
 
+from notifier.announcement import Origin
 from notifier.demo.slack import Channel, FakeSlack, Post
 from notifier.diff import diff
 from notifier.element import read_details, redact_element
 from notifier.listing import Element, read_listing
 from notifier.model import JOB_TYPES, Event
 from notifier.payload import job_payload, progress_of
+from notifier.rules import Rules
 from notifier.summary import summarize
 from tests.slack_rules import check_post, check_update, check_webhook
 
@@ -201,7 +203,9 @@ def job_event(
     element: Element, type_: str = "", *, previous_status: str | None = "transporting", now: datetime = NOW
 ) -> Event:
     """Return a job's event: of its status, as it is observed, or of another type."""
-    change = diff(None, element, source="allium", source_id="s", announce=True, now=now)
+    change = diff(
+        None, element, origin=Origin("allium", "s", element.job_id), rules=Rules(), announce=True, now=now
+    )
     assert change is not None
     [event] = change.events
     if not type_:

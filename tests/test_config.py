@@ -424,10 +424,17 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
             "has Authorization in headers and a user name in url; keep one of them",
         ),
         # what is not there yet
-        (SOURCE + 'stalled_after = "1h"', "sources[0].stalled_after", NOT_YET),
-        (SOURCE + 'staging_stalled_after = "1h"', "sources[0].staging_stalled_after", NOT_YET),
-        (SOURCE + "milestones = [50]", "sources[0].milestones", NOT_YET),
-        (SOURCE + 'down_after = "1m"', "sources[0].down_after", NOT_YET),
+        (
+            SOURCE + "milestones = [0]",
+            "sources[0].milestones[0]",
+            "must be a whole percentage from 1 to 100",
+        ),
+        (
+            SOURCE + "[[sources.jobs]]\ntables = []",
+            "sources[0].jobs[0].tables",
+            "must have at least 1 item",
+        ),
+        (SOURCE + '[[sources.jobs]]\nstaled_after = "1h"', "sources[0].jobs[0].staled_after", "x"),
         (TARGET + 'format = "cloudevents"', "targets.ops.format", NOT_YET),
         (TARGET + 'format = "template"', "targets.ops.format", NOT_YET),
         (

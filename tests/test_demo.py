@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from notifier.announcement import Origin
 from notifier.demo import allium, receiver
 from notifier.demo.allium import SimulatedAllium
 from notifier.demo.blocks import check_message
@@ -29,6 +30,7 @@ from notifier.fields import decode_signing_secret, new_signing_secret
 from notifier.listing import read_listing
 from notifier.outbox import absorb
 from notifier.payload import read_payload
+from notifier.rules import Rules
 from notifier.targets.slack.message import render
 from notifier.targets.webhook import webhook_headers
 from tests.slack_rules import check_post
@@ -329,8 +331,8 @@ def test_slack_takes_every_message_of_a_minute_of_the_simulation() -> None:
             change = diff(
                 records.get(element.job_id),
                 element,
-                source="demo",
-                source_id="s",
+                origin=Origin("demo", "s", element.job_id),
+                rules=Rules(),
                 announce=True,
                 now=BEGAN + timedelta(seconds=tick),
             )

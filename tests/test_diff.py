@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.diff import Change, diff, event_type
+from notifier.announcement import Change, Origin, event_type
+from notifier.diff import diff
 from notifier.listing import Element, Listing, ListingError, read_listing
 from notifier.model import Event, JobRecord
 from notifier.outbox import absorb, event_id
+from notifier.rules import Rules
 from tests.servers import job
 
+_RULES = Rules()
 _NOW = datetime(2026, 1, 31, 10, 30, 0, 123000, tzinfo=UTC)
 
 
@@ -29,8 +32,16 @@ def _diff(
     source_id: str = "s1",
     announce: bool = True,
     now: datetime = _NOW,
+    rules: Rules = _RULES,
 ) -> Change | None:
-    return diff(record, element, source="allium", source_id=source_id, announce=announce, now=now)
+    return diff(
+        record,
+        element,
+        origin=Origin("allium", source_id, element.job_id),
+        rules=rules,
+        announce=announce,
+        now=now,
+    )
 
 
 def _stored(record: JobRecord | None, change: Change | None) -> JobRecord:
@@ -144,34 +155,52 @@ def test_a_job_whose_url_has_credentials_is_no_change_when_listed_again() -> Non
     assert _diff(_record(element), element) is None
 
 
-@pytest.mark.parametrize(
-    "fields", [{"chunks_left": 12}, {"job_name": None}, {"new_field": [1]}, {"error_message": "x"}]
-)
+_OTHER_FIELDS: list[dict[str, Any]] = [{"job_name": None}, {"new_field": [1]}, {"error_message": "x"}]
+
+
+@pytest.mark.parametrize("fields", _OTHER_FIELDS)
 def test_a_changed_field_is_stored_and_announces_nothing(fields: dict[str, Any]) -> None:
     record = _record(_element("staging"), _element("transporting"))
     element = _element("transporting", **fields)
     change = _diff(record, element, now=_NOW + timedelta(hours=1))
     assert change is not None
-    changed = msgspec.structs.replace(record.snapshot, element=element.raw, samples=change.snapshot.samples)
-    assert change == Change(snapshot=changed, seq=2, events=())
+    stored = msgspec.structs.replace(record.snapshot, element=element.raw)
+    assert (change.snapshot, change.seq, change.events) == (stored, 2, ())
 
 
-def _missing(record: JobRecord) -> JobRecord:
-    snapshot = msgspec.structs.replace(record.snapshot, missing_since=_NOW)
+def test_chunks_that_are_delivered_are_stored_with_the_time_and_announce_nothing() -> None:
+    record = _record(_element("staging"), _element("transporting"))
+    element, later = _element("transporting", chunks_left=400), _NOW + timedelta(hours=1)
+    change = _diff(record, element, now=later)
+    assert change is not None
+    stored = msgspec.structs.replace(
+        record.snapshot,
+        element=element.raw,
+        samples=change.snapshot.samples,
+        chunks_left=400,
+        moved_at=later,
+        reached=60,
+    )
+    assert (change.snapshot, change.seq, change.events) == (stored, 2, ())
+
+
+def _missing(record: JobRecord, polls: int = 1) -> JobRecord:
+    snapshot = msgspec.structs.replace(record.snapshot, missing_since=_NOW, missing_polls=polls)
     return msgspec.structs.replace(record, snapshot=snapshot)
 
 
 @pytest.mark.parametrize("announce", [True, False])
-@pytest.mark.parametrize("fields", [{}, {"chunks_left": 12}])
+@pytest.mark.parametrize("polls", [0, 1, 2])
+@pytest.mark.parametrize("fields", [{}, *_OTHER_FIELDS])
 def test_a_missing_job_that_is_listed_again_is_missing_no_more_and_announces_nothing(
-    fields: dict[str, Any], announce: bool
+    fields: dict[str, Any], polls: int, announce: bool
 ) -> None:
     record = _record(_element("staging"), _element("transporting"))
     element = _element("transporting", **fields)
-    change = _diff(_missing(record), element, announce=announce, now=_NOW + timedelta(days=9))
+    change = _diff(_missing(record, polls), element, announce=announce, now=_NOW + timedelta(days=9))
     assert change is not None
-    changed = msgspec.structs.replace(record.snapshot, element=element.raw, samples=change.snapshot.samples)
-    assert change == Change(snapshot=changed, seq=2, events=())
+    stored = msgspec.structs.replace(record.snapshot, element=element.raw)
+    assert (change.snapshot, change.seq, change.events) == (stored, 2, ())
     assert _diff(_stored(record, change), element) is None
 
 
@@ -339,9 +368,17 @@ def _nested(depth: int) -> Element:
 
 
 def test_a_job_that_was_forgotten_and_is_listed_again_has_events_of_other_ids() -> None:
-    first = diff(None, _element("failed"), source="s", source_id="0", announce=True, now=_NOW)
+    first = diff(
+        None, _element("failed"), origin=Origin("s", "0", "j1"), rules=_RULES, announce=True, now=_NOW
+    )
     again = diff(
-        None, _element("failed"), source="s", source_id="0", announce=True, now=_NOW, forgotten_seq=1
+        None,
+        _element("failed"),
+        origin=Origin("s", "0", "j1"),
+        rules=_RULES,
+        announce=True,
+        now=_NOW,
+        forgotten_seq=1,
     )
     assert first is not None
     assert again is not None
@@ -398,3 +435,168 @@ def test_an_event_tells_the_rate_of_the_last_minutes_and_no_end_once_it_has_ende
     assert payload is not msgspec.UNSET
     progress = json.loads(bytes(payload))["data"]["progress"]
     assert (progress["chunks_per_minute"], progress["eta"]) == (5.0, None)
+
+
+# ------------------------------------------------------------------------- what chunks say
+
+
+def _shown(*lefts: int | None, total: int | None = 100, rules: Rules = _RULES) -> list[list[str]]:
+    """Return the types told by each poll of a transporting job, after that of its first sight."""
+    record: JobRecord | None = None
+    told = []
+    for number, left in enumerate(lefts):
+        element = _element("transporting", num_chunks=total, chunks_left=left, x=number)
+        change = _diff(record, element, rules=rules, now=_NOW + timedelta(minutes=number))
+        record = _stored(record, change)
+        assert change is not None
+        told.append([event.type.removeprefix("backfill.") for event in change.events])
+    return told[1:]
+
+
+_NONE: list[str] = []
+_TOLD = ["progress"]
+
+
+@pytest.mark.parametrize(
+    ("lefts", "told"),
+    [
+        ([100, 76, 75, 74], [_NONE, _TOLD, _NONE]),
+        ([100, 30], [_TOLD]),
+        ([100, 30, 25, 0], [_TOLD, _TOLD, _NONE]),
+        ([100, 0], [_TOLD]),
+        ([75, 74], [_NONE]),
+        ([80, 70, 90, 70, 50], [_TOLD, _NONE, _NONE, _TOLD]),
+        ([80, None, 70], [_NONE, _TOLD]),
+        ([300, 300, 75], [_NONE, _TOLD]),
+        ([None, None], [_NONE]),
+    ],
+    ids=[
+        "at the milestone and not before",
+        "two at once",
+        "two at once and the third",
+        "all at once",
+        "one that it had when it began",
+        "once though it falls back",
+        "unknown between",
+        "more left than there are",
+        "unknown",
+    ],
+)
+def test_a_milestone_that_is_passed_is_told_once(lefts: list[int | None], told: list[list[str]]) -> None:
+    assert _shown(*lefts) == told
+
+
+@pytest.mark.parametrize(
+    ("milestones", "told"),
+    [((), [_NONE] * 4), ((100,), [*[_NONE] * 3, _TOLD]), ((90, 1), [_TOLD, _NONE, _NONE, _TOLD])],
+)
+def test_the_milestones_are_those_of_the_rules(milestones: tuple[int, ...], told: list[list[str]]) -> None:
+    assert _shown(100, 99, 98, 12, 0, rules=Rules(milestones=milestones)) == told
+
+
+def test_progress_is_told_as_no_transition_with_the_share_that_was_reached() -> None:
+    record = _record(_element("transporting", job_name="USDC", num_chunks=100, chunks_left=100))
+    event = _event(record, _element("transporting", job_name="USDC", num_chunks=100, chunks_left=45))
+    assert (event.status, event.previous_status, event.seq) == ("transporting", "transporting", 2)
+    assert event.summary == "USDC is at 55 % (55 of 100 chunks)"
+
+
+def test_each_phase_of_transporting_has_the_milestones_that_it_passes_itself() -> None:
+    def at(left: int) -> Element:
+        return _element("transporting", num_chunks=100, chunks_left=left)
+
+    record = _record(at(100), at(40), _element("staging"), at(60), at(50), at(20))
+    assert [event.type.removeprefix("backfill.") for event in record.events] == [
+        "transporting",
+        "progress",
+        "staging",
+        "transporting",
+        "progress",
+        "progress",
+    ]
+
+
+@pytest.mark.parametrize("status", ["staging", "paused", "failed"])
+def test_only_a_job_that_transports_has_milestones(status: str) -> None:
+    record = _record(*(_element(status, num_chunks=100, chunks_left=left) for left in (100, 10)))
+    assert len(record.events) == 1
+    assert record.snapshot.chunks_left == 10
+
+
+def test_a_total_that_grows_tells_no_milestone_again() -> None:
+    totals = [(100, 100), (100, 50), (200, 150), (200, 100), (200, 50)]
+    record = _record(*(_element("transporting", num_chunks=n, chunks_left=left) for n, left in totals))
+    assert [event.type for event in record.events[1:]] == ["backfill.progress"] * 2
+    assert "75 %" in record.events[-1].summary
+
+
+def _with(record: JobRecord, **fields: Any) -> JobRecord:
+    return msgspec.structs.replace(record, snapshot=msgspec.structs.replace(record.snapshot, **fields))
+
+
+def _stalled(status: str = "transporting", left: int | None = 80) -> JobRecord:
+    record = _record(_element(status, num_chunks=100, chunks_left=left))
+    return _with(record, stalled_at=_NOW + timedelta(minutes=30), told_at=_NOW + timedelta(minutes=30))
+
+
+@pytest.mark.parametrize(("before", "left"), [(80, 79), (80, 81), (None, 100)])
+def test_a_stalled_job_that_moves_either_way_is_told_to_have_resumed(before: int | None, left: int) -> None:
+    record, later = _stalled(left=before), _NOW + timedelta(minutes=45)
+    change = _diff(record, _element("transporting", num_chunks=100, chunks_left=left), now=later)
+    assert change is not None
+    [event] = change.events
+    assert (event.type, event.previous_status) == ("backfill.resumed", "transporting")
+    assert event.summary.startswith("Name of j1 moves again after 45m at ")
+    assert (change.snapshot.moved_at, change.snapshot.stalled_at) == (later, None)
+    assert change.snapshot.told_at is None
+
+
+def test_a_stalled_job_that_moves_past_a_milestone_is_told_of_both() -> None:
+    change = _diff(_stalled(), _element("transporting", num_chunks=100, chunks_left=50))
+    assert change is not None
+    assert [event.type for event in change.events] == ["backfill.resumed", "backfill.progress"]
+    assert [event.seq for event in change.events] == [2, 3]
+
+
+@pytest.mark.parametrize("fields", [{"x": 1}, {"chunks_left": None}, {"num_chunks": 90}])
+def test_a_stalled_job_of_which_something_else_changes_is_still_stalled(fields: dict[str, Any]) -> None:
+    record = _stalled()
+    element = _element("transporting", **({"num_chunks": 100, "chunks_left": 80} | fields))
+    change = _diff(record, element, now=_NOW + timedelta(hours=1))
+    assert change is not None
+    assert change.events == ()
+    assert change.snapshot.stalled_at == record.snapshot.stalled_at
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "staging", "paused"])
+def test_a_stalled_job_of_another_status_has_that_told_alone(status: str) -> None:
+    change = _diff(_stalled(), _element(status, num_chunks=100, chunks_left=10))
+    assert change is not None
+    assert [event.type for event in change.events] == [f"backfill.{status}"]
+    assert change.snapshot.stalled_at is None
+
+
+@pytest.mark.parametrize("fields", [{}, {"chunks_left": 10}])
+def test_a_removed_job_that_is_listed_again_is_announced_and_counted_from_then_on(
+    fields: dict[str, Any],
+) -> None:
+    record, later = _missing(_stalled(), polls=3), _NOW + timedelta(days=1)
+    element = _element("transporting", **({"num_chunks": 100, "chunks_left": 80} | fields))
+    change = _diff(record, element, now=later)
+    assert change is not None
+    [event] = change.events
+    assert (event.type, event.previous_status) == ("backfill.transporting", "transporting")
+    assert event.summary.startswith("Name of j1 is listed again: transporting at ")
+    snapshot = change.snapshot
+    assert (snapshot.missing_since, snapshot.missing_polls, snapshot.is_removed) == (None, 0, False)
+    assert (snapshot.moved_at, snapshot.stalled_at, snapshot.told_at) == (later, None, None)
+    assert _diff(_stored(record, change), element) is None
+
+
+def test_a_removed_job_of_another_status_is_announced_as_that() -> None:
+    change = _diff(_missing(_record(_element("staging")), polls=3), _element("failed"))
+    assert change is not None
+    assert [(event.type, event.previous_status) for event in change.events] == [
+        ("backfill.failed", "staging")
+    ]
+    assert not change.snapshot.is_removed

@@ -17,6 +17,7 @@ from notifier.config import Config, load_config
 from notifier.fields import Section
 from notifier.later import NOT_YET, NotYet
 from notifier.route import RouteSettings
+from notifier.rules import JobRules
 from notifier.schema import json_schema
 from notifier.settings import DeliverySettings, LogSettings, Settings, StoreSettings, WebSettings
 from notifier.silence import unheard
@@ -33,7 +34,7 @@ OF_ALTERNATIVES = {
     "OPS_TOKEN": "token",
 }
 TABLES: tuple[type[Section], ...] = (
-    *(SourceSettings, SlackSettings, WebhookSettings, RouteSettings),
+    *(SourceSettings, JobRules, SlackSettings, WebhookSettings, RouteSettings),
     *(DeliverySettings, StoreSettings, WebSettings, LogSettings),
 )
 SCHEMA = json_schema()
@@ -91,6 +92,7 @@ def test_the_example_shows_every_key_that_does_something() -> None:
     team, hook, ops = (data["targets"][name] for name in ("data-team", "data-hook", "ops"))
     shown = {
         SourceSettings: data["sources"][0],
+        JobRules: data["sources"][0]["jobs"][0],
         SlackSettings: team | hook,
         WebhookSettings: ops,
         RouteSettings: data["routes"][0] | data["routes"][1],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from notifier.health import Health
+from notifier.health import Health, Terms
 from notifier.notices import Notices
 from notifier.route import RouteSettings, route
 from notifier.sending import SendError
@@ -269,7 +269,7 @@ async def test_down_after_is_the_config_s(path: Path) -> None:
             sources=("a",),
             route=partial(route, routes=list[RouteSettings](), targets=TARGETS),
             passed_on=lambda *_: None,
-            down_after=2 * SECOND,
+            terms=lambda _: Terms(down_after=2 * SECOND),
             now=clock,
         )
         notices.heard("a", "ops", REFUSED)
@@ -286,10 +286,15 @@ async def test_whether_there_is_something_to_do_is_told_at_once(path: Path) -> N
 
 
 def make_health(state: State) -> Health:
-    async def tell(*_: object) -> None:
+    async def tell(*_: object, **__: object) -> None:
         raise AssertionError
 
-    return Health(state, sources=("a",), down_after=MINUTE, tell=tell, now=Clock())
+    async def is_offline() -> bool:
+        raise AssertionError
+
+    return Health(
+        state, sources=("a",), terms=lambda _: Terms(), tell=tell, is_offline=is_offline, now=Clock()
+    )
 
 
 async def test_a_target_that_is_down_for_repairs_and_says_for_how_long_is_down(path: Path) -> None:

@@ -26,17 +26,18 @@ from notifier.web.api import make_application
 from notifier.web.socket import served_beside
 from tests.commands import beside, invoke, notifier, on_terminal
 from tests.daemon import Daemon, write_config
-from tests.records import at, delivery, nothing_to_retry, record, write_state
+from tests.records import at, delivery, no_muting, nothing_to_retry, record, write_state
 from tests.servers import ScriptedServer, job
 
 LOOKS = [["status"], ["jobs"], ["deliveries"], ["deliveries", "--state", "dead"]]
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-STATUS_KEYS = {"running", "version", "pid", "started_at", "state", "sources", "targets"}
-SOURCE_KEYS = {"name", "jobs", "active", "baseline_at", "polls"}
+STATUS_KEYS = {"mutes", "running", "version", "pid", "started_at", "state", "sources", "targets"}
+SOURCE_KEYS = {"name", "jobs", "active", "stalled", "failing_since", "baseline_at", "polls"}
 POLL_KEYS = {"last_poll", "last_good_poll", "next_poll", "failures", "last_error"}
 TARGET_KEYS = {"name", "pending", "delivered", "dead", "oldest_pending", "last_error", "failing_since"}
 JOB_KEYS = {
+    *("phases", "stalled_since", "removed", "muted_until"),
     *("source", "job_id", "status", "job_name", "table", "progress", "error_message", "time_created"),
     *("time_completed", "first_seen", "status_since", "events", "pending", "dead", "job"),
 }
@@ -232,6 +233,7 @@ async def test_how_the_polls_of_a_source_are_going_is_told(
         records=Records(),
         targets=["idle"],
         retry=nothing_to_retry,
+        muting=no_muting(),
         polls=lambda: {"allium": polls()},
         state_path=state,
         started_at=ago(days=2, hours=3.5),

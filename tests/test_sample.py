@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from jsonschema import Draft7Validator
 
-from notifier.diff import event_type
+from notifier.announcement import event_type
 from notifier.element import read_details
 from notifier.listing import read_listing
 from notifier.model import ALL_TYPES, JOB_TYPES, OTHER_TYPES, STATUS_TYPES, Event, is_job_event

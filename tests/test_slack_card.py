@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from notifier.announcement import Origin
 from notifier.demo.blocks import check_message
 from notifier.demo.slack import Channel, Post
 from notifier.diff import diff
@@ -17,6 +18,7 @@ from notifier.model import Event, JobRecord
 from notifier.outbox import absorb
 from notifier.payload import Payload, read_payload
 from notifier.rate import outdated_at
+from notifier.rules import Rules
 from notifier.sample import sample_event
 from notifier.targets.slack.card import card_of, card_of_event, left_for, look_print, reply_to, with_mention
 from notifier.targets.slack.message import Message, as_plain_text
@@ -52,7 +54,14 @@ def absorbed(*steps: tuple[datetime, Element], announce: bool = True) -> JobReco
     record: JobRecord | None = None
     for now, element in steps:
         is_new = announce or record is not None
-        change = diff(record, element, source="allium", source_id="s", announce=is_new, now=now)
+        change = diff(
+            record,
+            element,
+            origin=Origin("allium", "s", element.job_id),
+            rules=Rules(),
+            announce=is_new,
+            now=now,
+        )
         if change is not None:
             to = {event.id: ["data-team"] for event in change.events}
             record = absorb(

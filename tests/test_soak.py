@@ -171,7 +171,8 @@ class Process:
             events=sum(len(record.events) for record in records),
             deliveries=sum(len(record.deliveries) for record in records),
             bytes_in_memory=sum(len(msgspec.json.encode(record)) for record in records),
-            remembered_by_watcher=len(self.watcher._digests) + len(self.watcher._missing),
+            remembered_by_watcher=len(self.watcher._comparison._digests)
+            + len(self.watcher._comparison._missing),
         )
 
 

@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.element import Details
-from notifier.summary import one_line, percent_done, summarize
+from notifier.summary import (
+    one_line,
+    percent_done,
+    say_failed_still,
+    say_listed_again,
+    say_progress,
+    say_removed,
+    say_resumed,
+    say_stall,
+    summarize,
+    whole_percent_done,
+)
 
 _CREATED = datetime(2026, 1, 31, 10, tzinfo=UTC)
 _SEEN = _CREATED + timedelta(hours=1)
@@ -171,3 +182,68 @@ def test_one_line_is_one_line_and_not_too_long(text: str, length: int) -> None:
     assert line.isprintable()
     assert line == line.strip()
     assert one_line(line, length) == line
+
+
+_BARE = Details()
+_LASTED = timedelta(minutes=45)
+
+
+def _stall(status: str, details: Details, *, again: bool = False) -> str:
+    return say_stall(details, "j", status=status, lasted=_LASTED, again=again)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (say_progress(_FULL, "j"), "USDC transfers is at 57.7 % (577 of 1000 chunks)"),
+        (_stall("transporting", _FULL), "USDC transfers has not moved for 45m at 57.7 %"),
+        (_stall("transporting", _FULL, again=True), "USDC transfers still has not moved for 45m at 57.7 %"),
+        (_stall("transporting", _BARE), "job j has not moved for 45m"),
+        (_stall("paused", _BARE), "job j has not moved for 45m"),
+        (_stall("staging", _FULL), "USDC transfers has been staging for 45m"),
+        (_stall("staging", _BARE, again=True), "job j still has been staging for 45m"),
+        (
+            say_failed_still(_FULL, "j", lasted=_LASTED),
+            "USDC transfers failed 45m ago and is still failed: Connection to kafka:9092 lost",
+        ),
+        (say_failed_still(_BARE, "j", lasted=_LASTED), "job j failed 45m ago and is still failed"),
+        (say_resumed(_FULL, "j", lasted=_LASTED), "USDC transfers moves again after 45m at 57.7 %"),
+        (say_resumed(_FULL, "j"), "USDC transfers moves again at 57.7 %"),
+        (say_resumed(_BARE, "j"), "job j moves again"),
+        (
+            say_removed(_FULL, "j", status="transporting"),
+            "USDC transfers is no longer listed; it was transporting at 57.7 %",
+        ),
+        (say_removed(_BARE, "j", status="on\nhold"), "job j is no longer listed; it was on hold"),
+        (say_removed(_BARE, "j", status=""), "job j is no longer listed; it was of an empty status"),
+        (
+            say_listed_again(_FULL, "j", status="transporting"),
+            "USDC transfers is listed again: transporting at 57.7 %",
+        ),
+        (say_listed_again(_BARE, "j", status=" "), "job j is listed again: of an empty status"),
+    ],
+)
+def test_a_summary_says_what_is_told_beside_the_status(said: str, line: str) -> None:
+    assert said == line
+
+
+@pytest.mark.parametrize(
+    ("total", "left", "percent"),
+    [
+        (1000, 1000, 0),
+        (1000, 751, 24),
+        (1000, 750, 25),
+        (100_000, 75_001, 24),
+        (100_000, 1, 99),
+        (1, 0, 100),
+        (10, 25, 0),
+        (0, 0, None),
+        (None, 5, None),
+        (5, None, None),
+        (10**400, 5 * 10**399, 50),
+    ],
+)
+def test_a_share_in_whole_percent_is_never_more_than_was_delivered(
+    total: int | None, left: int | None, percent: int | None
+) -> None:
+    assert whole_percent_done(Details(num_chunks=total, chunks_left=left)) == percent

@@ -65,6 +65,12 @@ class Watched:
         self._commits.clear()
         return commits
 
+    def types(self) -> list[str]:
+        """Return the types of what was passed on since the last look."""
+        types = [event.type for event in self._passed]
+        self._passed.clear()
+        return types
+
     def announced(self) -> list[tuple[str | None, str]]:
         """Return (previous status, status) of what was passed on since the last look."""
         transitions = [(event.previous_status, event.status) for event in self._passed]
@@ -274,15 +280,15 @@ async def test_a_job_that_leaves_the_listing_and_comes_back_is_compared_with_wha
             assert watched.announced() == announced
 
 
-async def test_progress_is_stored_and_announces_nothing(api: ScriptedServer, path: Path) -> None:
+async def test_progress_is_stored_and_announced_when_it_passes_a_milestone(
+    api: ScriptedServer, path: Path
+) -> None:
     async with watching(api, path) as watched:
-        for left in (900, 500, 1):
+        for left, types in ((900, []), (800, []), (500, ["backfill.progress"]), (300, []), (300, [])):
             api.answer = [job("j", "transporting", chunks_left=left)]
             await watched.observe()
-            record = watched.state.records.job(("allium", "j"))
-            assert record is not None
-            assert msgspec.json.decode(record.snapshot.element)["chunks_left"] == left
-        assert watched.announced() == []
+            assert msgspec.json.decode(watched.record("j").snapshot.element)["chunks_left"] == left
+            assert watched.types() == types
 
 
 async def test_the_key_of_another_organisation_touches_nothing(
@@ -354,36 +360,38 @@ async def test_a_job_that_leaves_the_listing_is_noted_in_one_commit_with_the_tim
             time.passes()
             api.answer = [job("a", "staging", chunks_left=chunks_left)]
             await watched.observe()
-        assert watched.written() == [{"job/allium/a"}] * 3
+        counted = {"job/allium/a", "job/allium/b"}
+        assert watched.written() == [counted, counted, {"job/allium/a"}]
         assert [watched.missing_since(job_id) for job_id in "abc"] == [None, left, left]
-        assert watched.announced() == []
+        assert watched.types() == ["backfill.removed"]
 
 
+@pytest.mark.parametrize(("status", "polls"), [("staging", 1), ("failed", 0)])
 async def test_what_is_noted_of_a_missing_job_leaves_the_rest_of_its_record_alone(
-    api: ScriptedServer, path: Path, time: Time
+    api: ScriptedServer, path: Path, time: Time, status: str, polls: int
 ) -> None:
     async with watching(api, path, now=time) as watched:
         await watched.observe()
-        api.answer = [job("j", "staging")]
+        api.answer = [job("j", status)]
         await watched.observe()
         before = watched.record("j")
         assert (before.seq, len(before.events), len(before.deliveries)) == (1, 1, 1)
         api.answer = []
         left = time.passes()
         await watched.observe()
-        snapshot = msgspec.structs.replace(before.snapshot, missing_since=left)
+        snapshot = msgspec.structs.replace(before.snapshot, missing_since=left, missing_polls=polls)
         assert watched.record("j") == msgspec.structs.replace(before, snapshot=snapshot)
-        api.answer = [job("j", "staging")]
+        api.answer = [job("j", status)]
         time.passes()
         await watched.observe()
         assert watched.record("j") == before
-        assert watched.announced() == [(None, "staging")]
+        assert watched.announced() == [(None, status)]
 
 
-async def test_after_a_restart_a_missing_job_is_not_noted_again(
+async def test_after_a_restart_a_missing_job_that_has_ended_is_not_noted_again(
     api: ScriptedServer, path: Path, time: Time
 ) -> None:
-    api.answer = [job("j", "staging")]
+    api.answer = [job("j", "completed")]
     async with watching(api, path, now=time) as watched:
         await watched.observe()
         api.answer = []
@@ -441,11 +449,15 @@ async def test_a_job_that_is_listed_again_as_before_is_missing_no_more_and_can_l
             time.passes()
             await watched.observe()
         assert watched.missing_since("j") == NOW + timedelta(minutes=2)
+        missed = 1 + sum(UNREADABLE not in listing for listing in between)
+        told = ["backfill.removed", "backfill.staging"] if missed >= 3 else []
         if not restarted:
             await _leaves_again(api, watched, time, beside)
+            assert [event.type for event in watched.record("j").events] == told
     if restarted:
         async with watching(api, path, now=time) as watched:
             await _leaves_again(api, watched, time, beside)
+            assert [event.type for event in watched.record("j").events] == told
 
 
 async def _leaves_again(api: ScriptedServer, watched: Watched, time: Time, beside: list[Any]) -> None:
@@ -455,7 +467,7 @@ async def _leaves_again(api: ScriptedServer, watched: Watched, time: Time, besid
     assert watched.missing_since("j") is None
     watched.written()
     await watched.observe()
-    assert watched.written() == []
+    assert "job/allium/j" not in set().union(*watched.written())
     others = [each for each in beside if each is not UNREADABLE]
     for _ in range(2):
         api.answer = others
@@ -466,8 +478,6 @@ async def _leaves_again(api: ScriptedServer, watched: Watched, time: Time, besid
         time.passes()
         await watched.observe()
         assert watched.missing_since("j") is None
-    record = watched.record("j")
-    assert (record.seq, record.events) == (0, ())  # nothing of it was ever announced
 
 
 @pytest.mark.parametrize("bad", [UNREADABLE, {"job_id": "j"}, "text"])

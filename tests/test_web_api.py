@@ -29,7 +29,7 @@ from notifier.unix import socket_path
 from notifier.views import DeliveryItem, JobItem, list_deliveries, list_jobs, list_sources, list_targets
 from notifier.web.api import Daemon, make_application
 from notifier.web.socket import served_beside
-from tests.records import NOW, at, delivery, nothing_to_retry, of, record, write_state
+from tests.records import NOW, at, delivery, no_muting, nothing_to_retry, of, record, write_state
 
 
 class Client:
@@ -70,6 +70,7 @@ async def asked(
         records=records,
         targets=targets or [],
         retry=retry,
+        muting=no_muting(),
         polls=lambda: polls,
         state_path=state,
         started_at=NOW,
@@ -104,6 +105,7 @@ async def test_the_status_is_that_of_this_process(tmp_path: Path) -> None:
         "pid": os.getpid(),
         "started_at": "2026-01-31T10:30:00Z",
         "state": f"{tmp_path}/state.db",
+        "mutes": 0,
     }
     assert status["sources"] == msgspec.to_builtins(list_sources(records, {"allium": polls}))
     assert status["targets"] == msgspec.to_builtins(list_targets(records, ["data"]))
@@ -116,6 +118,7 @@ async def test_polls_are_told_as_they_are_when_asked(tmp_path: Path) -> None:
         records=Records(),
         targets=[],
         retry=nothing_to_retry,
+        muting=no_muting(),
         polls=lambda: reports,
         state_path=tmp_path / "state.db",
         started_at=NOW,
@@ -154,7 +157,7 @@ async def test_pages_lead_from_one_to_the_next(tmp_path: Path) -> None:
     records = some_records()
     async with asked(records, tmp_path) as client:
         for path, type_, all_of_it in (
-            ("/api/v1/jobs?limit=2", Page[JobItem], list_jobs(records)),
+            ("/api/v1/jobs?limit=2", Page[JobItem], list_jobs(records, now=NOW)),
             ("/api/v1/deliveries?limit=1", Page[DeliveryItem], list_deliveries(records)),
             (
                 "/api/v1/deliveries?limit=1&state=pending",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from notifier.commands import completion
-from notifier.commands.common import ConfigOption, fail, fail_usage, refused
+from notifier.commands.common import ConfigOption, check_state, fail, fail_usage, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,17 +85,13 @@ def _in_state(path: Path, order: Order, targets: list[str] | None) -> list[str]:
     import asyncio
     from functools import partial
 
-    from notifier.model import StoreError
     from notifier.replays import RefusedOrderError, Replays
     from notifier.state import State
     from notifier.store.sqlite import SqliteStore
 
     if targets is not None and order.target is not None and order.target not in targets:
         raise RefusedOrderError(f"there is no target {order.target}")
-    if not path.exists():  # to open it would make a new one
-        raise StoreError(
-            f"there is no state at {path}: nothing was polled yet, or the config names another place"
-        )
+    check_state(path)
 
     async def carry_out() -> list[str]:
         async with State(partial(SqliteStore, path)) as state:

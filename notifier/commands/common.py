@@ -46,6 +46,16 @@ def load(context: typer.Context, config: Path | None, *, warn: bool = False) -> 
     return loaded
 
 
+def check_state(path: Path) -> None:
+    """Raise StoreError when there is no state: to open it would make a new one."""
+    from notifier.model import StoreError
+
+    if not path.exists():
+        raise StoreError(
+            f"there is no state at {path}: nothing was polled yet, or the config names another place"
+        )
+
+
 def refused(error: ConfigError) -> typer.Exit:
     """Tell all that is wrong with a config; return what ends the command."""
     from notifier.config import ENVIRONMENT, USUAL_PLACES

@@ -7,16 +7,19 @@ from urllib.parse import urlencode
 
 from notifier import __version__
 from notifier.commands.link import Link, find_daemon
-from notifier.model import DeliveryState
+from notifier.model import DeliveryState, utc_now
 from notifier.page import LARGEST_LIMIT, Page
 from notifier.records import Records
 from notifier.store.reading import read_state
 from notifier.views import (
     DeliveryItem,
     JobItem,
+    MuteItem,
     Status,
+    count_mutes,
     list_deliveries,
     list_jobs,
+    list_mutes,
     list_sources,
     list_targets,
 )
@@ -32,6 +35,9 @@ class Knowledge(Protocol):
 
     def jobs(self, wanted: int | None) -> Iterator[JobItem]:
         """Yield all jobs, newest first; `wanted` is how many of them will be looked at."""
+
+    def mutes(self) -> Iterator[MuteItem]:
+        """Yield the mutes that hold, newest first."""
 
     def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
         """Yield all deliveries (of a state), newest first."""
@@ -52,6 +58,9 @@ class _Daemon:
 
     def jobs(self, wanted: int | None) -> Iterator[JobItem]:
         return self._pages("/api/v1/jobs", {}, Page[JobItem], wanted)
+
+    def mutes(self) -> Iterator[MuteItem]:
+        return self._pages("/api/v1/mutes", {}, Page[MuteItem], None)
 
     def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
         query: dict[str, str] = {} if state is None else {"state": state}
@@ -82,10 +91,14 @@ class _File:
             state=str(self._path),
             sources=list_sources(self._records),
             targets=list_targets(self._records),
+            mutes=count_mutes(self._records, utc_now()),
         )
 
     def jobs(self, wanted: int | None) -> Iterator[JobItem]:
-        return iter(list_jobs(self._records, limit=wanted or _ALL).items)
+        return iter(list_jobs(self._records, now=utc_now(), limit=wanted or _ALL).items)
+
+    def mutes(self) -> Iterator[MuteItem]:
+        return iter(list_mutes(self._records, now=utc_now(), limit=_ALL).items)
 
     def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
         return iter(list_deliveries(self._records, state=state, limit=wanted or _ALL).items)

@@ -36,6 +36,10 @@ class Link:
         """Have something done; return the answer. Raises RefusedError when it is not done."""
         return self._ask("POST", path, msgspec.json.encode(body), type_)
 
+    def delete(self, path: str, type_: type[_Answer]) -> _Answer:
+        """Have something taken away; return the answer. Raises RefusedError when it is not done."""
+        return self._ask("DELETE", path, b"", type_)
+
     def _ask(self, method: str, path: str, body: bytes | None, type_: type[_Answer]) -> _Answer:
         connection = _Connection(socket_path(self._state))
         try:

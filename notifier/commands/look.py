@@ -1,4 +1,4 @@
-"""`status`, `jobs` and `deliveries`: what is known, asked of the daemon or read from the state."""
+"""`status`, `jobs`, `deliveries` and `mutes`: what is known, asked of the daemon or read from the state."""
 
 from __future__ import annotations
 
@@ -80,6 +80,13 @@ def deliveries(
         raise typer.BadParameter(f"must be one of {', '.join(DELIVERY_STATES)}", param_hint="--state")
     items = _ask(context, config, lambda known: list(islice(known.deliveries(state, limit), limit)))
     _show(items, json, deliveries_table)
+
+
+def mutes(context: typer.Context, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the mutes that hold, the newest first."""
+    from notifier.commands.tables import mutes_table
+
+    _show(_ask(context, config, lambda known: list(known.mutes())), json, mutes_table)
 
 
 def _ask(context: typer.Context, config: Path | None, question: Callable[[Knowledge], _Answer]) -> _Answer:

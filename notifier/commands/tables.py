@@ -1,7 +1,7 @@
 """Tables for a terminal: foreign text on one line, never markup; on a narrow screen stacked, never cut."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -12,12 +12,14 @@ from rich.text import Text
 
 from notifier.duration import spell_duration
 from notifier.model import utc_now
+from notifier.mute import spell_mute
 from notifier.payload import Progress
 from notifier.summary import counted, one_line
-from notifier.views import DeliveryItem, JobItem, SourceView, Status, TargetView
+from notifier.views import DeliveryItem, JobItem, MuteItem, SourceView, Status, TargetView
 
 _BAR_WIDTH = 16
 _WIDEST = 10_000
+_SHOWN_PHASES = 3
 _STATUS_STYLES = {
     "staging": "cyan",
     "transporting": "blue",
@@ -53,22 +55,37 @@ def jobs_table(items: list[JobItem]) -> RenderableType:
     if not items:
         return Text("no jobs", "dim")
     several = len({item.source for item in items}) > 1
-    wide = _table("status", "progress", "", "job", "table", "for", *(["source"] if several else []), "id")
+    columns = ("status", "progress", "", "pace", "job", "table", "phases")
+    wide = _table(*columns, *(["source"] if several else []), "id")
     narrow = _table("status", "progress", "job")
     for item in items:
         style = _STATUS_STYLES.get(item.status, "magenta")
-        status = Text(one_line(item.status, 30), style)
+        status = _stacked(Text(one_line(item.status, 30), style), *_remarks(item))
         bar, share = _progress(item.progress, style)
         name, table, id_ = _cell(item.job_name, 60), _cell(item.table, 60), _cell(item.job_id, 60)
         source = [_cell(item.source, 64)] if several else []
-        since = _ago(item.status_since)
-        wide.add_row(status, bar, share, name, table, since, *source, id_)
+        pace, phases = _pace(item.progress), _phases(item)
+        wide.add_row(status, bar, share, pace, name, table, phases, *source, id_)
         narrow.add_row(
-            _stacked(status, Text(f"for {since}", "dim")),
-            Group(bar, share),
-            _stacked(name, table, *source, id_),
+            _stacked(status, Text(f"for {_ago(item.status_since)}", "dim")),
+            _stacked(Group(bar, share), pace),
+            _stacked(name, table, phases, *source, id_),
         )
     return Group(_Fitting(wide, narrow), Text(counted(len(items), "job"), "dim"))
+
+
+def mutes_table(items: list[MuteItem]) -> RenderableType:
+    """Return a row for each mute."""
+    if not items:
+        return Text("no mutes", "dim")
+    wide = _table("muted", "ends", "suppressed", "reason", "made", "id")
+    for item in items:
+        what = _cell(
+            spell_mute(job_id=item.job_id, table=item.table, name=item.name, source=item.source), 200
+        )
+        events, ends = counted(item.suppressed, "event"), _until(item.until)
+        wide.add_row(what, ends, events, _cell(item.reason, 200), _ago(item.created_at, " ago"), item.id)
+    return Group(wide, Text(counted(len(items), "mute"), "dim"))
 
 
 def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
@@ -109,6 +126,9 @@ def _status_parts(status: Status) -> Iterator[RenderableType]:
     else:
         yield Text.assemble(("○ not running", "bold yellow"), "  this is what was stored last")
     yield Text(f"  state {one_line(status.state, 500)}", "dim")
+    if status.mutes:
+        held = counted(status.mutes, "mute holds", "mutes hold")
+        yield Text(f"  {held}: notifier mutes", "yellow")
     yield Text()
     yield _sources(status) if status.sources else Text("no source was polled yet", "dim")
     yield Text()
@@ -145,6 +165,8 @@ def _source(source: SourceView) -> tuple[Text, str, str, Text]:
         Text(f"{count:,} {one_line(status, 30)}", _STATUS_STYLES.get(status, "magenta"))
         for status, count in source.jobs.items()
     )
+    if source.stalled:
+        statuses.append(f", {source.stalled:,} stalled", "bold red")
     return _cell(source.name, 64), f"{sum(source.jobs.values()):,}", f"{source.active:,}", statuses
 
 
@@ -184,6 +206,35 @@ def _progress(progress: Progress, style: str) -> tuple[RenderableType, str]:
         return "", ""
     bar = ProgressBar(100, progress.percent, width=_BAR_WIDTH, complete_style=style, finished_style=style)
     return Padding(bar, 0), f"{progress.percent:g} % of {progress.chunks_total:,}"
+
+
+def _remarks(item: JobItem) -> Iterator[Text]:
+    if item.stalled_since is not None:
+        yield Text(f"stalled {_ago(item.stalled_since)}", "bold red")
+    if item.removed:
+        yield Text("not listed", "yellow")
+    if item.muted_until is not None:
+        yield Text(f"muted, {_until(item.muted_until).removeprefix('in ')} left", "yellow")
+
+
+def _pace(progress: Progress) -> Text:
+    """Return how fast a job is, and how long it takes until it is done."""
+    rate = progress.chunks_per_minute
+    words = "" if rate is None else f"{rate:g}/min"
+    if progress.eta is None:
+        return Text(words)
+    return Text(f"{words}, done {_until(datetime.fromisoformat(progress.eta))}")
+
+
+def _phases(item: JobItem) -> Text:
+    """Return how long a job was in each of its last statuses; the present one is a time that goes on."""
+    parts = []
+    for phase in item.phases[-_SHOWN_PHASES:]:
+        length = "" if phase.seconds is None else f" {spell_duration(timedelta(seconds=phase.seconds))}"
+        parts.append(f"{one_line(phase.status, 30)}{length}")
+    if not item.phases or item.phases[-1].seconds is None:
+        return Text(" → ".join(parts) + (f", {_ago(item.status_since)} ago" if parts else ""))
+    return Text(" → ".join(parts))
 
 
 def _stacked(*lines: Text | Group) -> Group:

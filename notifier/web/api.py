@@ -12,17 +12,21 @@ import msgspec
 from aiohttp import web
 
 from notifier import __version__
-from notifier.model import DELIVERY_STATES, PollReport, is_delivery_state
-from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT, BadCursorError
+from notifier.model import DELIVERY_STATES, PollReport, is_delivery_state, utc_now
+from notifier.muting import Muting, RefusedMuteError
+from notifier.page import BadCursorError
 from notifier.records import Records
 from notifier.replays import Order, RefusedOrderError, Retried
 from notifier.views import (
     Status,
+    count_mutes,
     list_deliveries,
     list_jobs,
     list_sources,
     list_targets,
 )
+from notifier.web.mutes import mute_routes
+from notifier.web.reply import paging, reply
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the targets that are configured."""
     retry: Callable[[Order], Awaitable[list[str]]]
     """Makes dead letters pending again. Raises RefusedOrderError."""
+    muting: Muting
     polls: Callable[[], Mapping[str, PollReport]]
     """Returns how the polls of each source are going."""
     state_path: Path
@@ -54,27 +59,27 @@ def make_application(daemon: Daemon) -> web.Application:
     application = web.Application(middlewares=[_errors_as_json])
     turns = asyncio.Semaphore(1)
 
-    async def reply(make: Callable[[], Any]) -> web.Response:
+    async def answer(make: Callable[[], Any]) -> web.Response:
         async with turns:
-            return await asyncio.to_thread(lambda: _reply(make()))
+            return await asyncio.to_thread(lambda: reply(make()))
 
     async def status(_: web.Request) -> web.Response:
-        return await reply(partial(_status, daemon))
+        return await answer(partial(_status, daemon))
 
     async def jobs(request: web.Request) -> web.Response:
-        limit, cursor = _paging(request)
-        return await reply(partial(list_jobs, daemon.records, limit=limit, cursor=cursor))
+        limit, cursor = paging(request)
+        return await answer(partial(list_jobs, daemon.records, now=utc_now(), limit=limit, cursor=cursor))
 
     async def deliveries(request: web.Request) -> web.Response:
-        limit, cursor = _paging(request)
+        limit, cursor = paging(request)
         state = request.query.get("state")
         if state is not None and not is_delivery_state(state):
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
-        return await reply(partial(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor))
+        return await answer(partial(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor))
 
     async def retry(request: web.Request) -> web.Response:
         order = Order(id=request.match_info["id"])
-        return _reply(Retried(await daemon.retry(order)))
+        return reply(Retried(await daemon.retry(order)))
 
     async def retry_all(request: web.Request) -> web.Response:
         try:
@@ -83,10 +88,11 @@ def make_application(daemon: Daemon) -> web.Application:
             raise web.HTTPBadRequest(text=str(error)) from error
         if wanted.target is not None and wanted.target not in daemon.targets:
             raise web.HTTPNotFound(text=f"there is no target {wanted.target}")
-        return _reply(Retried(await daemon.retry(Order(target=wanted.target))))
+        return reply(Retried(await daemon.retry(Order(target=wanted.target))))
 
     application.router.add_post("/api/v1/deliveries/retry", retry_all)
     application.router.add_post("/api/v1/deliveries/{id}/retry", retry)
+    application.add_routes(mute_routes(daemon.records, daemon.muting, answer))
     application.router.add_get("/api/v1/status", status)
     application.router.add_get("/api/v1/jobs", jobs)
     application.router.add_get("/api/v1/deliveries", deliveries)
@@ -102,18 +108,8 @@ def _status(daemon: Daemon) -> Status:
         state=str(daemon.state_path),
         sources=list_sources(daemon.records, daemon.polls()),
         targets=list_targets(daemon.records, daemon.targets),
+        mutes=count_mutes(daemon.records, utc_now()),
     )
-
-
-def _paging(request: web.Request) -> tuple[int, str | None]:
-    limit = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LARGEST_LIMIT):
-        raise web.HTTPBadRequest(text=f"limit must be a number from 1 to {LARGEST_LIMIT}")
-    return int(limit), request.query.get("cursor")
-
-
-def _reply(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
 @web.middleware
@@ -122,12 +118,14 @@ async def _errors_as_json(
 ) -> web.StreamResponse:
     try:
         return await handler(request)
+    except RefusedMuteError as error:
+        return reply({"error": str(error)}, 404 if error.unknown else 400)
     except RefusedOrderError as error:
-        return _reply({"error": str(error)}, 404 if error.unknown else 409)
+        return reply({"error": str(error)}, 404 if error.unknown else 409)
     except BadCursorError as error:
-        return _reply({"error": f"cursor: {error}"}, 400)
+        return reply({"error": f"cursor: {error}"}, 400)
     except web.HTTPException as error:
-        reply = _reply({"error": error.text}, error.status)
+        answer = reply({"error": error.text}, error.status)
         if "Allow" in error.headers:  # a 405 must have it (RFC 9110, section 15.5.6)
-            reply.headers["Allow"] = error.headers["Allow"]
-        return reply
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer

@@ -1,0 +1,141 @@
+"""`mute` and `unmute`: through the daemon or, when none runs, in its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from notifier.commands import completion
+from notifier.commands.common import ConfigOption, check_state, fail, fail_usage, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+    from typing import Any
+
+    from notifier.commands.link import Link
+    from notifier.muting import MuteOrder, Muting
+
+_Answer = TypeVar("_Answer")
+
+
+def mute(  # noqa: PLR0917 - the options of the command
+    context: typer.Context,
+    length: Annotated[str, typer.Option("--for", metavar="TIME", help='For how long, such as "2h" or "3d".')],
+    job_id: Annotated[str | None, typer.Argument(metavar="JOB_ID", help="A job, as `jobs` lists it.")] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="GLOB", help='Jobs of such tables: "base.*".')
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="GLOB", help='Jobs of such names: "*usdc*".')
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="Jobs of this source; alone: all of them, and its own failing.",
+            autocompletion=completion.sources,
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for others.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Do not notify about some jobs until a time. What is named must all match.
+
+    What happens meanwhile is kept and counted, not sent; cards stay true. When the mute ends, what is
+    different from what was last announced is announced.
+    """
+    from notifier.duration import parse_duration, spell_duration
+    from notifier.muting import MuteOrder
+
+    if not any((job_id, table, name, source)):
+        fail_usage("mute wants a JOB_ID, --table, --name or --source; see notifier jobs")
+    try:
+        lasting = parse_duration(length)
+    except ValueError as error:
+        fail_usage(f"--for {error}")
+    order = MuteOrder(job_id=job_id, table=table, name=name, source=source, length=lasting, reason=reason)
+    made = _carry_out(
+        context, config, lambda link: _mute_by(link, order, length), lambda known: _id(known, order)
+    )
+    typer.echo(f"muted for {spell_duration(lasting)}: {made}")
+
+
+def unmute(
+    context: typer.Context,
+    id_: Annotated[
+        str, typer.Argument(metavar="JOB_ID_OR_MUTE_ID", help="A job that is muted, or a mute of `mutes`.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """End mutes, and announce what they kept from people and is still so."""
+    from urllib.parse import quote
+
+    from notifier.muting import Unmuted
+
+    path = f"/api/v1/mutes/{quote(id_, safe='', errors='surrogateescape')}"
+    ended = _carry_out(
+        context, config, lambda link: link.delete(path, Unmuted).unmuted, lambda known: known.unmute(id_)
+    )
+    typer.echo(f"unmuted: {', '.join(ended)}")
+
+
+def _mute_by(link: Link, order: MuteOrder, length: str) -> str:
+    from notifier.views import MuteItem
+
+    body = {
+        "job_id": order.job_id,
+        "table": order.table,
+        "name": order.name,
+        "source": order.source,
+        "reason": order.reason,
+        "for": length,
+    }
+    return link.post("/api/v1/mutes", body, MuteItem).id
+
+
+async def _id(muting: Muting, order: MuteOrder) -> str:
+    return (await muting.mute(order)).id
+
+
+def _carry_out(
+    context: typer.Context,
+    config: Path | None,
+    by_daemon: Callable[[Link], _Answer],
+    in_state: Callable[[Muting], Coroutine[Any, Any, _Answer]],
+) -> _Answer:
+    import os
+
+    from notifier.commands.link import RefusedError, find_daemon
+    from notifier.config import load_store
+    from notifier.model import StoreError
+    from notifier.muting import RefusedMuteError
+    from notifier.problem import ConfigError
+
+    try:
+        state = load_store(config or context.obj, os.environ).path
+        link = find_daemon(state)
+        return _in_state(state, in_state) if link is None else by_daemon(link)
+    except ConfigError as error:
+        raise refused(error) from error
+    except (StoreError, RefusedError, RefusedMuteError) as error:
+        fail(str(error))
+
+
+def _in_state(path: Path, order: Callable[[Muting], Coroutine[Any, Any, _Answer]]) -> _Answer:
+    import asyncio
+    from functools import partial
+
+    from notifier.muting import Muting
+    from notifier.state import State
+    from notifier.store.sqlite import SqliteStore
+
+    check_state(path)
+
+    async def carry_out() -> _Answer:
+        async with State(partial(SqliteStore, path)) as state:
+            return await order(Muting(state))
+
+    return asyncio.run(carry_out())

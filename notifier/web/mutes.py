@@ -1,0 +1,68 @@
+"""Mutes over HTTP: listed, made and ended."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from notifier.duration import parse_duration
+from notifier.model import utc_now
+from notifier.muting import MuteOrder, Muting, Unmuted
+from notifier.page import LARGEST_LIMIT
+from notifier.records import Records
+from notifier.views import list_mutes
+from notifier.web.reply import paging, reply
+
+
+class WantedMute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an order to mute jobs."""
+
+    length: str = msgspec.field(name="for")
+    """A duration such as "2h"."""
+    job_id: str | None = None
+    table: str | None = None
+    name: str | None = None
+    source: str | None = None
+    reason: str | None = None
+
+
+def mute_routes(
+    records: Records, muting: Muting, answer: Callable[[Callable[[], Any]], Awaitable[web.Response]]
+) -> list[web.RouteDef]:
+    """Return what answers about mutes; `answer` makes and encodes an answer in a thread."""
+
+    async def mutes(request: web.Request) -> web.Response:
+        limit, cursor = paging(request)
+        return await answer(partial(list_mutes, records, now=utc_now(), limit=limit, cursor=cursor))
+
+    async def mute(request: web.Request) -> web.Response:
+        made = await muting.mute(_order(await request.read()))
+        items = list_mutes(records, now=made.created_at, limit=LARGEST_LIMIT).items
+        return reply(next(item for item in items if item.id == made.id), 201)
+
+    async def unmute(request: web.Request) -> web.Response:
+        return reply(Unmuted(await muting.unmute(request.match_info["id"])))
+
+    return [
+        web.get("/api/v1/mutes", mutes),
+        web.post("/api/v1/mutes", mute),
+        web.delete("/api/v1/mutes/{id}", unmute),
+    ]
+
+
+def _order(body: bytes) -> MuteOrder:
+    try:
+        wanted = msgspec.json.decode(body, type=WantedMute)
+        length = parse_duration(wanted.length)
+    except ValueError as error:  # msgspec's own errors and those of UTF-8 are
+        raise web.HTTPBadRequest(text=str(error)) from error
+    return MuteOrder(
+        job_id=wanted.job_id,
+        table=wanted.table,
+        name=wanted.name,
+        source=wanted.source,
+        length=length,
+        reason=wanted.reason,
+    )

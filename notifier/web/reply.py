@@ -1,0 +1,21 @@
+"""How requests are read and answered: pages of lists, JSON."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT
+
+
+def paging(request: web.Request) -> tuple[int, str | None]:
+    """Return how many items are wanted, and after which cursor. Raises HTTPBadRequest."""
+    limit = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LARGEST_LIMIT):
+        raise web.HTTPBadRequest(text=f"limit must be a number from 1 to {LARGEST_LIMIT}")
+    return int(limit), request.query.get("cursor")
+
+
+def reply(value: Any, status: int = 200) -> web.Response:
+    """Return the answer that is this value as JSON."""
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
