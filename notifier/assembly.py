@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 
+from notifier.reach import Reach, needed_places
 from notifier.resolver import Resolver
 from notifier.sending import InspectableTarget
 from notifier.settings import Settings
@@ -39,6 +40,11 @@ def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str
         else Webhook(name, each, session=session, tls=tls_context(each.ca_file))
         for name, each in settings.targets.items()
     }
+
+
+def make_reach(settings: Settings) -> Reach:
+    """Return what tells whether none of the places that sources and targets need can be reached."""
+    return Reach(needed_places(settings))
 
 
 class _Slack:
