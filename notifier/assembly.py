@@ -1,6 +1,7 @@
 """The parts that talk to the world, made from what the config says."""
 
 from collections import defaultdict
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,10 @@ from notifier.targets.slack.limits import Limits
 from notifier.targets.slack.settings import SlackSettings
 from notifier.targets.webhook import Webhook
 from notifier.transport import tls_context
+from notifier.turnstile import Turnstile
+
+_APART = timedelta(seconds=1)
+"""How often the API wants to be asked with one key at most; who polls more often chose to."""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -26,9 +31,30 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-def make_source(settings: SourceSettings, session: aiohttp.ClientSession) -> AlliumSource:
-    """Return a source that asks over this session."""
-    return AlliumSource(settings, session=session, tls=tls_context(settings.ca_file))
+def make_sources(settings: Settings, session: aiohttp.ClientSession) -> list[AlliumSource]:
+    """Return all sources, in the config's order; they ask over this session, those of one key in turn."""
+    sharing: defaultdict[tuple[str, str], list[SourceSettings]] = defaultdict(list)
+    for source in settings.sources:
+        sharing[source.account].append(source)
+    turnstiles = {
+        account: Turnstile(_apart_seconds(sources))
+        for account, sources in sharing.items()
+        if len(sources) > 1
+    }
+    return [
+        AlliumSource(
+            source,
+            session=session,
+            tls=tls_context(source.ca_file),
+            turnstile=turnstiles.get(source.account),
+        )
+        for source in settings.sources
+    ]
+
+
+def _apart_seconds(sources: list[SourceSettings]) -> float:
+    chosen = [wait for source in sources for wait in (source.poll_every, source.poll_idle_every)]
+    return min(_APART, *chosen).total_seconds()
 
 
 def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str, InspectableTarget]:

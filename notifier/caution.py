@@ -63,7 +63,7 @@ def _slack(target: SlackSettings) -> Iterator[str]:
 def _shared_keys(settings: Settings) -> Iterator[str]:
     holders: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for source in settings.sources:
-        holders[source.base_url.rstrip("/"), source.api_key.get_secret_value()].append(source.name)
+        holders[source.account].append(source.name)
     for names in holders.values():
         if len(names) > 1:
             yield (

@@ -3,7 +3,7 @@
 import asyncio
 from typing import NamedTuple
 
-from notifier.assembly import make_source, make_targets, open_session
+from notifier.assembly import make_sources, make_targets, open_session
 from notifier.model import is_active
 from notifier.sending import InspectableTarget, SendError
 from notifier.settings import Settings
@@ -22,7 +22,7 @@ class Tried(NamedTuple):
 async def try_connections(settings: Settings) -> list[Tried]:
     """Return what came of trying all sources and targets, side by side, in the config's order."""
     async with open_session() as session:
-        sources = [make_source(each, session) for each in settings.sources]
+        sources = make_sources(settings, session)
         targets = make_targets(settings, session)
         return await asyncio.gather(
             *(_try_source(source) for source in sources),
@@ -32,6 +32,7 @@ async def try_connections(settings: Settings) -> list[Tried]:
 
 async def _try_source(source: AlliumSource) -> Tried:
     name = f"source {source.name}"
+    await source.turn()
     try:
         listing = (await source.fetch(None)).listing
     except SourceError as error:

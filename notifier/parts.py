@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from notifier.assembly import make_source, make_targets, open_session
+from notifier.assembly import make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
 from notifier.health import Terms
 from notifier.model import RecordKey
@@ -120,7 +120,7 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
 
         watchers = [
             Watcher(
-                make_source(source, source_session),
+                allium,
                 state=state,
                 pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
                 announce_first=source.first_poll == "announce",
@@ -130,7 +130,7 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
                 rules=source.rules,
                 heard=notices.heard_of_source,
             )
-            for source in settings.sources
+            for source, allium in zip(settings.sources, make_sources(settings, source_session), strict=True)
         ]
         await pipeline.resume([watcher.name for watcher in watchers])
         upkeep = Upkeep(

@@ -36,6 +36,7 @@ from notifier.transport import (
     retry_after,
     shown,
 )
+from notifier.turnstile import Turnstile
 
 _READ_OF_ERROR = 4096
 
@@ -99,6 +100,11 @@ class SourceSettings(Section):
         )
         return RuleBook(rules, self.jobs)
 
+    @property
+    def account(self) -> tuple[str, str]:
+        """What the API counts requests by: where it is, and the key."""
+        return self.base_url.rstrip("/"), self.api_key.get_secret_value()
+
 
 Fault = Literal["refused", "throttled", "failed"]
 
@@ -135,7 +141,11 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class AlliumSource:
-    """One organisation's listing over HTTP."""
+    """One organisation's listing over HTTP.
+
+    The turnstile is that of its key, if others share it. A 429 that says for how long holds them, too; after
+    one that does not say, each is slowed down by its own alone.
+    """
 
     def __init__(
         self,
@@ -143,6 +153,7 @@ class AlliumSource:
         *,
         session: aiohttp.ClientSession,
         tls: ssl.SSLContext | bool,
+        turnstile: Turnstile | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = settings.name
@@ -154,7 +165,13 @@ class AlliumSource:
         self._proxy = settings.proxy or None
         self._session = session
         self._tls = tls
+        self._turnstile = turnstile
         self._now = now
+
+    async def turn(self) -> None:
+        """Return when it may `fetch`: at once, unless others of the same key ask, too."""
+        if self._turnstile is not None:
+            await self._turnstile.turn()
 
     async def fetch(self, known: Fingerprint | None) -> Reply:
         """Return the listing as it is now. Raises SourceError when the reply is no observation.
@@ -201,11 +218,10 @@ class AlliumSource:
             return SourceError("failed", f"the API answered {status}, a redirect; is base_url right?")
         words = shown(_error_message(await read_start(response, _READ_OF_ERROR)), [self._key])
         reason = f"the API answered {status}" + (f": {words}" if words else "")
-        return SourceError(
-            "throttled" if status == 429 else "failed",
-            reason,
-            retry_after=retry_after(response, self._now()),
-        )
+        wait = retry_after(response, self._now())
+        if status == 429 and wait is not None and self._turnstile is not None:
+            self._turnstile.hold(wait.total_seconds())
+        return SourceError("throttled" if status == 429 else "failed", reason, retry_after=wait)
 
 
 def _error_message(body: bytes) -> str:

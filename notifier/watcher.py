@@ -96,6 +96,7 @@ class Watcher:
 
         Raises StoreError when it could not be made durable; a poll that failed is logged and counted.
         """
+        await self._source.turn()  # no part of the poll, which may take only so long
         self._polls += 1
         self._polling = True
         try:

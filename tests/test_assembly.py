@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from notifier.assembly import make_source, make_targets, open_session
+from notifier.assembly import make_sources, make_targets, open_session
 from notifier.config import load_config
 from notifier.demo.slack import API
 from notifier.sample import sample_event
@@ -67,7 +67,7 @@ async def test_a_session_keeps_no_cookies(api: ScriptedServer) -> None:
     api.answer = answer
     settings = load(f'base_url = "{api.url}"\n')
     async with open_session() as session:
-        source = make_source(settings.sources[0], session)
+        [source] = make_sources(settings, session)
         for _ in range(2):
             await source.fetch(None)
     assert [request.headers.get("Cookie") for request, _ in api.requests] == [None, None]
