@@ -333,3 +333,7 @@ class Store(Protocol):
 
 class StoreError(Exception):
     """The state cannot be read or written: the process must stop, nothing may be sent."""
+
+
+class StateInUseError(StoreError):
+    """Another process has the state."""

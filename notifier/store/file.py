@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import msgspec
 
-from notifier.model import StoreError
+from notifier.model import StateInUseError, StoreError
 
 VERSION = 1
 _FORMAT = "backfill-notifier state"
@@ -36,7 +36,7 @@ def lock_state(path: Path) -> IO[str]:
         holder = file.read(20).strip()
         file.close()
         by = f" (process {holder})" if holder.isdigit() else ""
-        raise StoreError(
+        raise StateInUseError(
             f"the state {path} is in use by another notifier{by}. Only one can use it at a time: "
             "stop that one, or give this one another [store].url"
         ) from error
