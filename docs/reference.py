@@ -116,6 +116,15 @@ TABLES = (
     ("`[delivery]`", "DeliverySettings", "A `Retry-After` of the receiver is waited for in full."),
     ("`[store]`", "StoreSettings", "`notifier check` prints the absolute path."),
     ("`[web]`", "WebSettings", ""),
+    (
+        "`[heartbeat]`",
+        "HeartbeatSettings",
+        (
+            "An answer of 2xx is good, and redirects are not followed. A source that fails, or is not polled, means "
+            "silence. With `signals` a source whose polls have failed for its `down_after` is told once, and "
+            "`notifier once` tells how its polls ended."
+        ),
+    ),
     ("`[log]`", "LogSettings", ""),
 )
 

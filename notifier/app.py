@@ -9,10 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from notifier.assembly import make_heartbeat, open_session
 from notifier.clock import Clock
 from notifier.dispatcher import Dispatcher
+from notifier.heartbeat import Heartbeat
 from notifier.memory import return_large_blocks
-from notifier.model import StoreError, utc_now
+from notifier.model import StateInUseError, StoreError, utc_now
 from notifier.parts import Parts, open_parts
 from notifier.settings import Settings
 from notifier.unix import socket_path
@@ -43,7 +45,8 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
     return_large_blocks()
     with _single_error(), _signals() as (stop, hurry):
         async with (
-            open_parts(settings, once=False) as parts,
+            _heartbeat(settings) as heartbeat,
+            open_parts(settings, once=False, polled=heartbeat.polled) as parts,
             _answering(parts, settings.store.path),
             asyncio.TaskGroup() as tasks,
         ):
@@ -51,16 +54,17 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
             for watcher in parts.watchers:
                 clock.repeat(watcher.name, watcher.observe)
             ticking = tasks.create_task(clock.run(), name="clock")
-            watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
+            watching = tasks.create_task(_watch(watchdog, parts, heartbeat), name="watchdog")
             telling = tasks.create_task(parts.notices.run(), name="notices")
             muting = tasks.create_task(parts.muting.run(), name="mutes")
             pruning = tasks.create_task(parts.upkeep.run(), name="upkeep")
             cards = [tasks.create_task(each.run(), name=f"cards {each.name}") for each in parts.refreshers]
+            beating = tasks.create_task(heartbeat.run(), name="heartbeat")
             asking = tasks.create_task(parts.tell_caveats(), name="caveats")
             lanes = [tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in parts.dispatchers]
             await stop.wait()
             _log.info("stopping: no further polls, attempts under way may end")
-            for task in (ticking, telling, muting, pruning, asking, *cards):
+            for task in (ticking, telling, muting, pruning, beating, asking, *cards):
                 task.cancel()
             for dispatcher in parts.dispatchers:
                 dispatcher.stop()
@@ -68,6 +72,31 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
                 _log.warning("stopping: attempts were cut off; they are made again after the next start")
             watching.cancel()
     _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _heartbeat(settings: Settings) -> AsyncIterator[Heartbeat]:
+    """Yield the heartbeat, which is told of an error that ends the context, for ten seconds at most."""
+    async with open_session() as session:
+        heartbeat = make_heartbeat(settings, session)
+        try:
+            yield heartbeat
+        except Exception as error:
+            # A stop that was asked for is no error, and whoever has the state has a heartbeat of its own.
+            # What is stuck was told before.
+            untold = StoppedError | StateInUseError | StuckError
+            if not any(isinstance(leaf, untold) for leaf in _leaves(error)):
+                await heartbeat.tell("fail", longest_seconds=STOP_WITHIN_SECONDS)
+            raise
+
+
+async def _watch(watchdog: Watchdog, parts: Parts, heartbeat: Heartbeat) -> None:
+    try:
+        await watchdog.run(_watched(parts))
+    except StuckError:
+        # At once: what is stuck may keep all else from ending, too.
+        await heartbeat.tell("fail", longest_seconds=STOP_WITHIN_SECONDS)
+        raise
 
 
 async def _all_end(lanes: list[asyncio.Task[None]], hurry: asyncio.Event) -> bool:
@@ -98,10 +127,15 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
     started = asyncio.get_running_loop().time()
     deadline = started + limit.total_seconds()
     with _single_error(), _signals() as (stop, _):
-        async with open_parts(settings, once=True) as parts, asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(watchdog.run(_watched(parts)), name="watchdog")
+        async with (
+            _heartbeat(settings) as heartbeat,
+            open_parts(settings, once=True) as parts,
+            asyncio.TaskGroup() as tasks,
+        ):
+            watching = tasks.create_task(_watch(watchdog, parts, heartbeat), name="watchdog")
             polls = [tasks.create_task(watcher.observe()) for watcher in parts.watchers]
             stopping = tasks.create_task(_stop_once(stop, polls, parts.dispatchers))
+            beginning = tasks.create_task(heartbeat.tell("start", longest_seconds=STOP_WITHIN_SECONDS))
             _, late = await asyncio.wait(polls, timeout=(deadline - started) / 2)
             for poll in late:
                 poll.cancel()
@@ -119,7 +153,9 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
                 raise StoppedError
             if late:
                 raise TimeoutError
+            await beginning  # heard after the end, it would stand for a run that never ended
             failures = [watcher.report.failures for watcher in parts.watchers]
+            await heartbeat.tell("fail" if any(failures) else "good", longest_seconds=STOP_WITHIN_SECONDS)
             failures += [dispatcher.failures for dispatcher in parts.dispatchers]
             failures += [refresher.failures for refresher in parts.refreshers]
             return not any(failures)

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from notifier.heartbeat import Heartbeat
 from notifier.reach import Reach, needed_places
 from notifier.resolver import Resolver
 from notifier.sending import InspectableTarget
@@ -66,6 +67,16 @@ def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str
         else Webhook(name, each, session=session, tls=tls_context(each.ca_file))
         for name, each in settings.targets.items()
     }
+
+
+def make_heartbeat(settings: Settings, session: aiohttp.ClientSession) -> Heartbeat:
+    """Return the heartbeat of all sources, over this session; it does nothing when the config has none."""
+    return Heartbeat(
+        settings.heartbeat,
+        down_after={source.name: source.down_after for source in settings.sources},
+        session=session,
+        tls=tls_context(settings.heartbeat.ca_file),
+    )
 
 
 def make_reach(settings: Settings) -> Reach:

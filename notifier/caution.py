@@ -7,6 +7,7 @@ from stat import S_ISDIR
 
 from notifier.duration import format_duration
 from notifier.glob import matches
+from notifier.heartbeat import HeartbeatSettings
 from notifier.model import ALL_TYPES, JOB_TYPES
 from notifier.problem import did_you_mean, os_words
 from notifier.settings import Settings
@@ -32,6 +33,8 @@ def cautions(settings: Settings) -> Iterator[str]:
             f"what was given up is forgotten after {format_duration(settings.store.keep)} ([store] keep): "
             "there is little time to see it and have it sent again"
         )
+    if settings.heartbeat.url is None and settings.heartbeat != HeartbeatSettings():
+        yield "the heartbeat has no url ([heartbeat] url): it tells nobody"
     yield from _state_directory(settings)
 
 

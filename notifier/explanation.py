@@ -63,6 +63,8 @@ def _lines(config: Config) -> Iterator[str]:
     for name, target in settings.targets.items():
         yield f"  {name}: {target.shown}"
     yield from _routes(settings.routes)
+    if settings.heartbeat.shown is not None:
+        yield f"heartbeat  {settings.heartbeat.shown}"
 
 
 def _state(path: Path) -> str:

@@ -231,6 +231,9 @@ def _optional_url(value: str) -> str:
 
 OPTIONAL_URL_SCHEMA = WithJsonSchema({"type": "string", "title": "URL", "pattern": r"^(https?://.*)?$"})
 OptionalUrl = Annotated[str, AfterValidator(_optional_url), Field(repr=False), OPTIONAL_URL_SCHEMA]
+OptionalSecretUrl = Annotated[
+    SecretUrl | None, BeforeValidator(lambda value: None if value == "" else value), OPTIONAL_URL_SCHEMA
+]
 
 
 def decode_signing_secret(text: str) -> bytes:

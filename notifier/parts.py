@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from notifier.assembly import make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
 from notifier.health import Terms
-from notifier.model import RecordKey
+from notifier.model import PollReport, RecordKey
 from notifier.muting import Muting
 from notifier.notices import Notices
 from notifier.outages import Party
@@ -66,10 +66,12 @@ async def _tell_caveat(target: InspectableTarget) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: Settings, *, once: bool, polled: Callable[[str, PollReport], None] = lambda *_: None
+) -> AsyncIterator[Parts]:
     """Open the state, take up what it owes, and yield all parts, which end with the context.
 
-    Raises StoreError when the state cannot be used.
+    `polled` is told how each poll of each source ended. Raises StoreError when the state cannot be used.
     """
     async with (
         State(partial(SqliteStore, settings.store.path)) as state,
@@ -129,6 +131,7 @@ async def open_parts(settings: Settings, *, once: bool) -> AsyncIterator[Parts]:
                 changed=changed,
                 rules=source.rules,
                 heard=notices.heard_of_source,
+                polled=polled,
             )
             for source, allium in zip(settings.sources, make_sources(settings, source_session), strict=True)
         ]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pydantic_core import ErrorDetails
 
 from notifier.fields import Section
+from notifier.heartbeat import HeartbeatSettings
 from notifier.route import RouteSettings
 from notifier.settings import DeliverySettings, LogSettings, Settings, StoreSettings, WebSettings
 from notifier.source import SourceSettings
@@ -42,6 +43,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "delivery": DeliverySettings,
     "store": StoreSettings,
     "web": WebSettings,
+    "heartbeat": HeartbeatSettings,
     "log": LogSettings,
 }
 

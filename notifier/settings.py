@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from notifier.fields import AtLeastOne, Duration, Name, PositiveDuration, Section
+from notifier.heartbeat import HeartbeatSettings
 from notifier.later import later
 from notifier.route import RouteSettings
 from notifier.source import SourceSettings
@@ -101,4 +102,5 @@ class Settings(Section):
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -12,6 +12,7 @@ _SECRETS = {
     "slack": ("token", "webhook_url"),
     "webhook": ("url", "secret"),
     "web": ("token",),
+    "heartbeat": ("url",),
 }
 """The keys that have twins, by table or kind of target."""
 
@@ -66,5 +67,6 @@ def tables_with_files(data: Mapping[str, Any]) -> Iterator[tuple[Where, dict[str
     for name, target in (targets if isinstance(targets, dict) else {}).items():
         if isinstance(target, dict):
             yield ("targets", name), target
-    if isinstance(data.get("web"), dict):
-        yield ("web",), data["web"]
+    for name in ("web", "heartbeat"):
+        if isinstance(data.get(name), dict):
+            yield (name,), data[name]

@@ -38,7 +38,8 @@ class Watcher:
     """Observes one source. What it remembers itself need not survive; the state does.
 
     `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
-    committed event with the record's key and the targets it is for, `heard` how each poll ended.
+    committed event with the record's key and the targets it is for; `heard` is told how each poll ended, and
+    `polled` how they are going.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Watcher:
         changed: Callable[[Collection[RecordKey]], None] = lambda _: None,
         rules: RuleBook | None = None,
         heard: Callable[[str, SourceError | None], None] = lambda *_: None,
+        polled: Callable[[str, PollReport], None] = lambda *_: None,
         now: Callable[[], datetime] = utc_now,
         uptime: Callable[[], float] = uptime,
         chance: Callable[[], float] = random.random,
@@ -67,6 +69,7 @@ class Watcher:
         self._passed_on = passed_on
         self._changed = changed
         self._heard = heard
+        self._polled = polled
         self._now = now
         self._uptime = uptime
         self._chance = chance
@@ -100,9 +103,11 @@ class Watcher:
         self._polls += 1
         self._polling = True
         try:
-            return await self._observe()
+            wait = await self._observe()
         finally:
             self._polling = False
+        self._polled(self.name, self.report)
+        return wait
 
     async def _observe(self) -> timedelta:
         try:

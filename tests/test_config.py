@@ -700,6 +700,17 @@ def test_a_dollar_sign_in_a_file_is_one() -> None:
             "has spaces around it, line breaks or characters that cannot stand in an HTTP header",
         ),
         (TARGET + 'secret_file = "empty"', "targets.ops.secret_file", "empty is empty"),
+        (SOURCE + '[heartbeat]\nurl_file = "empty"', "heartbeat.url_file", "empty is empty"),
+        (
+            SOURCE + '[heartbeat]\nurl_file = "key"',
+            "heartbeat.url",
+            "must be a URL that starts with http:// or https:// and names a host",
+        ),
+        (
+            SOURCE + '[heartbeat]\nurl = "https://h/that-is-secret"\nurl_file = "url"',
+            "heartbeat.url_file",
+            "is set beside url; keep one of them",
+        ),
         (
             TARGET + 'secret_file = "key"',
             "targets.ops.secret",
@@ -729,7 +740,12 @@ def test_a_path_that_can_be_none_is_a_problem(text: str, where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "where"), [(SOURCE, "sources[0].ca_file"), (TARGET, "targets.ops.ca_file")]
+    ("section", "where"),
+    [
+        (SOURCE, "sources[0].ca_file"),
+        (TARGET, "targets.ops.ca_file"),
+        (SOURCE + "[heartbeat]\n", "heartbeat.ca_file"),
+    ],
 )
 @pytest.mark.parametrize(
     ("file", "message"),

@@ -15,6 +15,7 @@ import pytest
 from notifier import environment
 from notifier.config import Config, load_config
 from notifier.fields import Section
+from notifier.heartbeat import HeartbeatSettings
 from notifier.later import NOT_YET, NotYet
 from notifier.route import RouteSettings
 from notifier.rules import JobRules
@@ -35,7 +36,7 @@ OF_ALTERNATIVES = {
 }
 TABLES: tuple[type[Section], ...] = (
     *(SourceSettings, JobRules, SlackSettings, WebhookSettings, RouteSettings),
-    *(DeliverySettings, StoreSettings, WebSettings, LogSettings),
+    *(DeliverySettings, StoreSettings, WebSettings, HeartbeatSettings, LogSettings),
 )
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -99,6 +100,7 @@ def test_the_example_shows_every_key_that_does_something() -> None:
         DeliverySettings: data["delivery"],
         StoreSettings: data["store"],
         WebSettings: data.get("web", {}),
+        HeartbeatSettings: data["heartbeat"],
         LogSettings: data["log"],
     }
     for table in TABLES:
@@ -189,6 +191,7 @@ def test_defaults_are_written_as_the_file_writes_them_and_are_the_defaults() -> 
                 "delivery": tables.get("DeliverySettings", {}),
                 "store": tables.get("StoreSettings", {}),
                 "web": tables.get("WebSettings", {}),
+                "heartbeat": tables.get("HeartbeatSettings", {}),
                 "log": tables.get("LogSettings", {}),
             }
         )
@@ -237,6 +240,12 @@ OPS = {"type": "webhook", "url": "https://ops.example.com/hooks"}
         ({"delivery": {"give_up_after": 3}}, False),
         ({"delivery": {"digest_over": "10"}}, False),
         ({"web": {"listen": ""}}, True),
+        ({"heartbeat": {"url": "${PING_URL}", "every": "5m", "signals": True}}, True),
+        ({"heartbeat": {"url_file": "/run/url", "timeout": "5s"}}, True),
+        ({"heartbeat": {"url": ""}}, True),
+        ({"heartbeat": {"url": "hc-ping.com/x"}}, False),
+        ({"heartbeat": {"url": "https://h/", "signals": "yes"}}, False),
+        ({"heartbeat": {"url": "https://h/", "evry": "1m"}}, False),
         # sources
         ({"sources": [{"api_key_file": "/run/key", "poll_every": "90s"}]}, True),
         ({"sources": [{"api_key": "k", "job_link": "https://app.example.com/{job_id}"}]}, True),
