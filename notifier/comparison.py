@@ -1,7 +1,7 @@
 """Good polls of one source, compared with what is known of its jobs: what they say that is new."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import xxhash
@@ -19,6 +19,8 @@ from notifier.patience import as_stored, lapse, look_again_at, restart
 from notifier.records import Records
 from notifier.rules import RuleBook, Rules
 from notifier.turn import Turn
+
+_LOOK_AGAIN = timedelta(minutes=1)
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +221,8 @@ class Comparison:
         base = change or _stored(present(record))
         restarted = restart(base, findings.now) if findings.clock_was_set else None
         rules = self._rules_of(base.snapshot.element)
+        if muting(findings.mutes, origin.job_id, base.details, findings.now):
+            rules = msgspec.structs.replace(rules, remind_every=timedelta(0))  # nobody would be reminded
         lapsed = lapse(restarted or base, origin=origin, rules=rules, now=findings.now)
         return lapsed or restarted or change
 
@@ -238,7 +242,10 @@ class Comparison:
         if of_now is not None and (change is not None or known != before):
             findings.news[job_id] = News(change=of_now, known=known, mutes=mutes)
         snapshot = of_now.snapshot if of_now is not None else present(record).snapshot
-        findings.look_again[job_id] = look_again_at(snapshot, self._rules_of(snapshot.element), findings.now)
+        due = look_again_at(snapshot, self._rules_of(snapshot.element), findings.now)
+        if due is not None and due <= findings.now:  # a reminder that a mute holds back
+            due = findings.now + _LOOK_AGAIN
+        findings.look_again[job_id] = due
         findings.withheld[job_id] = known is not None
 
     def _rules_of(self, element: msgspec.Raw) -> Rules:

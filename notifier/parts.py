@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from notifier.assembly import make_sources, make_targets, open_session
+from notifier.assembly import make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
 from notifier.health import Terms
 from notifier.model import PollReport, RecordKey
@@ -93,6 +93,7 @@ async def open_parts(
             route=routed,
             passed_on=pipeline.pass_on,
             terms=partial(_terms, settings),
+            is_offline=make_reach(settings).is_offline,
         )
         refreshers = {
             name: Refresher(name, target.cards, state=state, heard=notices.heard)

@@ -30,7 +30,7 @@ Milestones = list[
 
 
 class JobRules(Section):
-    """What is otherwise for some of a source's jobs: for each key the first table counts that matches and has it."""
+    """What is otherwise for some of a source's jobs; of tables that match the first one with a key counts."""
 
     tables: Globs | None = None
     """Tables of jobs, such as "base.*"; without it all."""

@@ -432,9 +432,13 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         (
             SOURCE + "[[sources.jobs]]\ntables = []",
             "sources[0].jobs[0].tables",
-            "must have at least 1 item",
+            "must name at least one",
         ),
-        (SOURCE + '[[sources.jobs]]\nstaled_after = "1h"', "sources[0].jobs[0].staled_after", "x"),
+        (
+            SOURCE + '[[sources.jobs]]\nstaled_after = "1h"',
+            "sources[0].jobs[0].staled_after",
+            'unknown key; did you mean "stalled_after"?',
+        ),
         (TARGET + 'format = "cloudevents"', "targets.ops.format", NOT_YET),
         (TARGET + 'format = "template"', "targets.ops.format", NOT_YET),
         (

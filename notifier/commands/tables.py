@@ -214,7 +214,7 @@ def _remarks(item: JobItem) -> Iterator[Text]:
     if item.removed:
         yield Text("not listed", "yellow")
     if item.muted_until is not None:
-        yield Text(f"muted, {_until(item.muted_until).removeprefix('in ')} left", "yellow")
+        yield Text(f"muted for {spell_duration(item.muted_until - utc_now())} more", "yellow")
 
 
 def _pace(progress: Progress) -> Text:

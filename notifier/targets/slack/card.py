@@ -7,15 +7,14 @@ until the job changes.
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from itertools import zip_longest
+from datetime import datetime
 
 import msgspec
 
-from notifier.duration import spell_duration
 from notifier.element import Details, read_details
 from notifier.fingerprint import fingerprint
-from notifier.model import STATUS_TYPES, JobRecord, Phase, is_active
+from notifier.model import STATUS_TYPES, JobRecord, Phase, Snapshot, is_active
+from notifier.patience import moved_at
 from notifier.payload import MARK, Payload, Progress, progress_of
 from notifier.rate import is_outdated
 from notifier.summary import headline, summarize
@@ -27,15 +26,16 @@ from notifier.targets.slack.facts import (
     foot,
     job_lines,
     linked,
+    pace,
     section,
     sections,
 )
 from notifier.targets.slack.look import look_of
 from notifier.targets.slack.message import Message, summary_of, title
 from notifier.targets.slack.mrkdwn import local_time, plain
+from notifier.targets.slack.phases import phase_line, phases_at
 
 _SUMMARY = 600
-_SHOWN_PHASES = 6
 _TRANSPORTING = "transporting"
 _TELLING_CHUNKS = (_TRANSPORTING, "completed")
 _CHUNKS = re.compile(r" \(\d+ chunks?\)$")  # the bar tells them
@@ -53,6 +53,8 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     phases: tuple[Phase, ...]
     foot: Block
     mark: str = ""
+    trouble: str = ""
+    """What no status tells, as mrkdwn."""
 
 
 def card_of(record: JobRecord, *, source: str, job_id: str, job_link: str, now: datetime) -> Message:
@@ -78,6 +80,7 @@ def card_of(record: JobRecord, *, source: str, job_id: str, job_link: str, now: 
             details=details,
             progress=progress_of(details, samples, transporting=snapshot.status == _TRANSPORTING),
             phases=snapshot.phases,
+            trouble=_trouble(snapshot),
             foot=_foot(details, source, job_id),
         )
     )
@@ -86,9 +89,6 @@ def card_of(record: JobRecord, *, source: str, job_id: str, job_link: str, now: 
 def card_of_event(payload: Payload, *, record: JobRecord | None, job_link: str) -> Message:
     """Return the card of a job as it was when something happened; the record knows its phases until then."""
     data = payload.data
-    observed = datetime.fromisoformat(payload.timestamp)
-    phases = () if record is None else record.snapshot.phases
-    before = tuple(phase for phase in phases if phase.since is None or phase.since <= observed)
     details = read_details(data.job)
     return _draw(
         _Job(
@@ -97,7 +97,7 @@ def card_of_event(payload: Payload, *, record: JobRecord | None, job_link: str) 
             title=title(payload, details, job_link),
             details=details,
             progress=data.progress,
-            phases=before if before and before[-1].status == data.status else (),
+            phases=phases_at(payload, record),
             foot=_foot(details, data.source, data.job_id or "", test=data.test),
             mark=MARK if data.test else "",
         )
@@ -159,11 +159,21 @@ def _draw(job: _Job) -> Message:
 
 
 def _lines(job: _Job) -> Iterator[Line]:
+    yield "", job.trouble
     yield "", bar(job.progress)
-    yield "", _pace(job.progress) if job.status == _TRANSPORTING else ""
+    yield "", pace(job.progress) if job.status == _TRANSPORTING else ""
     yield from job_lines(job.details)
-    phases = _phases(job.phases, active=is_active(job.status))
-    yield "Phases", " → ".join(phases) if len(job.phases) > 1 else ""
+    yield "Phases", phase_line(job.phases, active=is_active(job.status))
+
+
+def _trouble(snapshot: Snapshot) -> str:
+    if snapshot.is_removed:
+        since = "" if snapshot.missing_since is None else f" since {local_time(snapshot.missing_since)}"
+        return f"{look_of('backfill.removed').emoji} *no longer listed*{since}"
+    if snapshot.stalled_at is not None:
+        since = local_time(moved_at(snapshot))
+        return f"{look_of('backfill.stalled').emoji} *stalled*: nothing has moved since {since}"
+    return ""
 
 
 def _foot(details: Details, source: str, job_id: str, *, test: bool = False) -> Block:
@@ -173,32 +183,3 @@ def _foot(details: Details, source: str, job_id: str, *, test: bool = False) -> 
         plain(job_id, 200),
         "a sample: nothing happened" if test else "",
     )
-
-
-def _pace(progress: Progress | None) -> str:
-    if progress is None or progress.chunks_per_minute is None:
-        return ""
-    rate = progress.chunks_per_minute
-    number = f"{rate:,.1f}".removesuffix(".0")
-    words = f"{number} chunk{'' if number == '1' else 's'} a minute"
-    if rate < 1:
-        words = f"a chunk in {spell_duration(timedelta(minutes=1 / rate))}"
-    if progress.eta is None:
-        return words
-    end = datetime.fromisoformat(progress.eta).replace(second=0, microsecond=0)
-    return f"{words}, done about {local_time(end)}"
-
-
-def _phases(phases: tuple[Phase, ...], *, active: bool) -> Iterator[str]:
-    if len(phases) > _SHOWN_PHASES:
-        yield "…"
-    shown = phases[-_SHOWN_PHASES:]
-    for phase, following in zip_longest(shown, shown[1:]):
-        name = plain(phase.status, 30) or "no status"
-        if following is None:
-            since = "" if phase.since is None else local_time(phase.since)
-            yield f"{name} {'since ' if active else ''}{since}" if since else name
-        elif phase.since is None or following.since is None or following.since < phase.since:
-            yield name
-        else:
-            yield f"{name} {spell_duration(following.since - phase.since)}"

@@ -83,9 +83,9 @@ class SlackChannel:
             card = await self._cards.tell(event, payload_of(event), shipment.record)
             return Receipt(card=card, place=self._place(None if card is None else card.channel, shipment))
         answer = await self._poster.post(
-            self._render.message(shipment.events),
+            self._render.message(shipment.events, shipment.record),
             known_by,
-            plain=lambda: self._render.message(shipment.events, plain=True),
+            plain=lambda: self._render.message(shipment.events, shipment.record, plain=True),
         )
         return Receipt(place=self._place(answer.get("channel"), shipment))
 

@@ -103,6 +103,21 @@ def bar(progress: Progress | None) -> str:
     return f"{cells}  {progress.percent:g} %" + (f", {chunks}" if len(chunks) <= _CHUNKS else "")
 
 
+def pace(progress: Progress | None) -> str:
+    """Return how fast a job is and when it will be done; "" when nobody knows."""
+    if progress is None or progress.chunks_per_minute is None:
+        return ""
+    rate = progress.chunks_per_minute
+    number = f"{rate:,.1f}".removesuffix(".0")
+    words = f"{number} chunk{'' if number == '1' else 's'} a minute"
+    if rate < 1:
+        words = f"a chunk in {spell_duration(timedelta(minutes=1 / rate))}"
+    if progress.eta is None:
+        return words
+    end = datetime.fromisoformat(progress.eta).replace(second=0, microsecond=0)
+    return f"{words}, done about {local_time(end)}"
+
+
 def ordered(details: Details, *, until: datetime, words: str) -> str:
     """Return when a job was ordered, and after these words, if any, how long it has been until a time."""
     if details.time_created is None:

@@ -80,9 +80,9 @@ class SlackHook:
         """
         try:
             try:
-                await self._post(self._render.message(shipment.events))
+                await self._post(self._render.message(shipment.events, shipment.record))
             except PayloadRefusedError:
-                await self._post(self._render.message(shipment.events, plain=True))
+                await self._post(self._render.message(shipment.events, shipment.record, plain=True))
         except PayloadRefusedError as error:
             raise refused_also_as_plain_text(error) from None
         return Receipt()

@@ -12,7 +12,7 @@ import msgspec
 
 from notifier.element import Details, read_details
 from notifier.glob import matches
-from notifier.model import is_active
+from notifier.model import JobRecord, is_active
 from notifier.payload import MARK, Payload
 from notifier.summary import headline, one_line
 from notifier.targets.slack.facts import (
@@ -24,11 +24,13 @@ from notifier.targets.slack.facts import (
     job_lines,
     linked,
     ordered,
+    pace,
     section,
     sections,
 )
 from notifier.targets.slack.look import look_of
 from notifier.targets.slack.mrkdwn import plain
+from notifier.targets.slack.phases import phase_line, phases_at
 
 _TEXT = 4000
 _MENTION = 500
@@ -48,14 +50,21 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return {k: v for k, v in parts.items() if v} | {"unfurl_links": False, "unfurl_media": False}
 
 
-def render(payload: Payload, *, job_link: str, mention: str) -> Message:
-    """Return the message for an event. `mention` is the config's and stands as it is; the rest is foreign."""
+def render(payload: Payload, *, job_link: str, mention: str, record: JobRecord | None = None) -> Message:
+    """Return the message for an event. `mention` is the config's and stands as it is; the rest is foreign.
+
+    The job's record, if there is one, knows its phases until then.
+    """
     look = look_of(payload.type)
     data = payload.data
     details = Details() if data.job_id is None else read_details(data.job)
     head, tail = f"{look.emoji} {MARK if data.test else ''}", f" {mention}" if mention else ""
     summary = plain(summary_of(payload), 600)
-    body = (*sections(_lines(payload, details)), *error_block(_error(payload, details)), foot_of(payload))
+    body = (
+        *sections(_lines(payload, details, record)),
+        *error_block(_error(payload, details)),
+        foot_of(payload),
+    )
     return Message(
         text=f"{head}{summary}{tail}",
         blocks=(section(f"{head}{title(payload, details, job_link)}{tail}"),),
@@ -107,7 +116,7 @@ def foot_of(payload: Payload) -> Block:
     )
 
 
-def _lines(payload: Payload, details: Details) -> tuple[Line, ...]:
+def _lines(payload: Payload, details: Details, record: JobRecord | None) -> tuple[Line, ...]:
     active = is_active(payload.data.status or "")
     observed = datetime.fromisoformat(payload.timestamp)
     words = "" if payload.type == "backfill.removed" else "running for" if active else "took"
@@ -115,6 +124,8 @@ def _lines(payload: Payload, details: Details) -> tuple[Line, ...]:
     return (
         *job_lines(details),
         ("Progress", bar(payload.data.progress)),
+        ("Pace", pace(payload.data.progress) if payload.data.status == "transporting" else ""),
+        ("Phases", phase_line(phases_at(payload, record), active=active)),
         ("Time", ordered(details, until=until, words=words)),
     )
 

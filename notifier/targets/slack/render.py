@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from notifier.model import Event
+from notifier.model import Event, JobRecord
 from notifier.payload import Payload, read_payload
 from notifier.sending import SendError
 from notifier.targets.slack.digest import render_digest, render_plain_digest
@@ -21,14 +21,19 @@ class Renderer:
         self._job_links = job_links
         self._mentions = mentions
 
-    def message(self, events: Sequence[Event], *, plain: bool = False) -> Message:
-        """Return an event as a message, several as a digest. Raises SendError without a payload."""
+    def message(
+        self, events: Sequence[Event], record: JobRecord | None = None, *, plain: bool = False
+    ) -> Message:
+        """Return an event of a job, as its record is, as a message, several as a digest.
+
+        Raises SendError without a payload.
+        """
         payload = payload_of(events[0])
         link = self.link_of(payload.data.source)
         if len(events) > 1:
             draw = render_plain_digest if plain else render_digest
             return draw(events, source=payload.data.source, job_link=link, mentions=self._mentions)
-        message = render(payload, job_link=link, mention=self.mention(payload))
+        message = render(payload, job_link=link, mention=self.mention(payload), record=record)
         return as_plain_text(message) if plain else message
 
     def link_of(self, source: str) -> str:
