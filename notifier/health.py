@@ -165,9 +165,13 @@ class Health:
             if trouble.outage.told_at is None:
                 await self._store(party, trouble.source, trouble.outage)
             return wait
-        if trouble.outage.told_at is None and self._may_be_us(trouble) and await self._is_offline():
-            await self._tell_offline()
-            return _LOOK_AGAIN
+        if trouble.outage.told_at is None and self._may_be_us(trouble):
+            if await self._is_offline():
+                await self._tell_offline()
+                return _LOOK_AGAIN
+            if self._offline:
+                self._note_answer()  # this machine is back
+                return self._wait(party, trouble, self._now())
         if self._troubles.get(party) is trouble:
             await self._tell_down(party, trouble)
             return self._wait(party, trouble, self._now())
