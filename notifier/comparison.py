@@ -1,7 +1,8 @@
 """Good polls of one source, compared with what is known of its jobs: what they say that is new."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 import xxhash
@@ -11,6 +12,7 @@ from notifier.agenda import Agenda
 from notifier.announcement import Change, Origin
 from notifier.diff import diff
 from notifier.element import Details, read_details
+from notifier.findings import Findings, News
 from notifier.listing import Element, Listing
 from notifier.model import JobRecord, Known, Mute
 from notifier.mute import catch_up, is_transition_told, known_of, muting
@@ -21,32 +23,6 @@ from notifier.rules import RuleBook, Rules
 from notifier.turn import Turn
 
 _LOOK_AGAIN = timedelta(minutes=1)
-
-
-class News(msgspec.Struct, frozen=True, kw_only=True):
-    """What is new about a job."""
-
-    change: Change
-    known: Known | None
-    """What people know of it from now on; None when that is all."""
-    mutes: tuple[Mute, ...] = ()
-    """Those that keep its events from everybody."""
-
-
-class Findings(msgspec.Struct, kw_only=True):
-    """What a poll found, as far as it was looked at."""
-
-    source_id: str
-    mutes: tuple[Mute, ...]
-    now: datetime
-    clock_was_set: bool
-    news: dict[str, News] = {}
-    digests: dict[str, int] = {}
-    look_again: dict[str, datetime | None] = {}
-    """When each job that was looked at says something new by staying as it is."""
-    withheld: dict[str, bool] = {}
-    """Whether a mute has kept something of each job that was looked at."""
-    missed: set[str] = set()
 
 
 class Comparison:
@@ -84,9 +60,10 @@ class Comparison:
             if self._digests.get(element.job_id) == digest:
                 continue
             findings.digests[element.job_id] = digest
-            record = self._records.job((self._source, element.job_id))
             self._look(
-                findings, element.job_id, record, element, announce=announce, forgotten_seq=forgotten_seq
+                findings,
+                element.job_id,
+                partial(self._listed, findings, element, announce=announce, forgotten_seq=forgotten_seq),
             )
         await self._call_the_roll(findings, listing)
         await self._look_at_the_rest(findings)
@@ -118,7 +95,7 @@ class Comparison:
         for job_id in findings.missed:
             self._digests.pop(job_id, None)  # when it is listed again that is news
         self._counted |= findings.missed
-        self._mutes = _holding(findings)
+        self._mutes = findings.holding()
 
     def _begin(self, source_id: str, now: datetime, *, clock_was_set: bool) -> Findings:
         record = self._records.source(self._source)
@@ -130,8 +107,8 @@ class Comparison:
         listed = {element.job_id for element in listing.elements}
         known = self._records.job_ids(self._source)
         for job_id in (self._missing | self._counted) & listing.rejected_ids:
-            if (record := self._records.job((self._source, job_id))) is not None:
-                self._note(findings, job_id, record, found(_stored(record)))
+            if self._records.job((self._source, job_id)) is not None:
+                self._look(findings, job_id, lambda record: found(_stored(present(record))))
         self._missing &= known - listed - listing.rejected_ids
         self._counted &= known - listed - listing.rejected_ids
         if listing.proves_absence:
@@ -142,15 +119,14 @@ class Comparison:
         for job_id in list(job_ids):
             await turn.pass_on()
             record = self._records.job((self._source, job_id))
-            if record is None or not is_counted(record.snapshot):
-                self._missing.add(job_id)
-                self._counted.discard(job_id)
-                if record is not None and record.known is not None:
-                    findings.withheld.setdefault(job_id, True)
+            if record is not None and is_counted(record.snapshot):
+                findings.missed.add(job_id)
+                self._look(findings, job_id, partial(self._missed, findings, job_id))
                 continue
-            findings.missed.add(job_id)
-            origin = Origin(self._source, findings.source_id, job_id)
-            self._note(findings, job_id, record, missed(_stored(record), origin=origin, now=findings.now))
+            self._missing.add(job_id)
+            self._counted.discard(job_id)
+            if record is not None and record.known is not None:
+                self._look(findings, job_id)
 
     async def _look_at_the_rest(self, findings: Findings) -> None:
         """Look at the jobs of which nothing has changed, and something is to be said all the same."""
@@ -158,54 +134,64 @@ class Comparison:
         due = list(self._agenda) if findings.clock_was_set else self._agenda.due(findings.now)
         for job_id in due:
             await turn.pass_on()
-            record = self._records.job((self._source, job_id))
-            if record is not None and job_id not in findings.look_again and job_id not in findings.missed:
-                self._look(findings, job_id, record)
+            if self._is_to_be_looked_at(findings, job_id):
+                self._look(findings, job_id)
         await self._look_at_withheld(findings, turn)
 
     async def _look_at_withheld(self, findings: Findings, turn: Turn) -> None:
-        if self._mutes <= _holding(findings):
+        if self._mutes <= findings.holding():
             return  # none has ended
         for job_id in sorted(self._withheld):
             await turn.pass_on()
-            record = self._records.job((self._source, job_id))
-            if record is not None and job_id not in findings.look_again:
-                self._look(findings, job_id, record)
+            if self._is_to_be_looked_at(findings, job_id):
+                self._look(findings, job_id)
+
+    def _is_to_be_looked_at(self, findings: Findings, job_id: str) -> bool:
+        return job_id not in findings.look_again and job_id in self._records.job_ids(self._source)
+
+    def _listed(
+        self,
+        findings: Findings,
+        element: Element,
+        record: JobRecord | None,
+        *,
+        announce: bool,
+        forgotten_seq: int,
+    ) -> Change | None:
+        return diff(
+            record,
+            element,
+            origin=Origin(self._source, findings.source_id, element.job_id),
+            announce=announce,
+            rules=self._rules_of(element.raw),
+            now=findings.now,
+            forgotten_seq=forgotten_seq,
+        )
+
+    def _missed(self, findings: Findings, job_id: str, record: JobRecord | None) -> Change:
+        origin = Origin(self._source, findings.source_id, job_id)
+        return missed(_stored(present(record)), origin=origin, now=findings.now)
 
     def _look(
         self,
         findings: Findings,
         job_id: str,
-        record: JobRecord | None,
-        element: Element | None = None,
-        *,
-        announce: bool = True,
-        forgotten_seq: int = 0,
+        observe: Callable[[JobRecord | None], Change | None] = lambda _: None,
     ) -> None:
-        """Note what is new about a job: by its element, if that is another, and by the time."""
+        """Note what is new about a job: what is observed of it, what it means that time has passed.
+
+        Of what a mute that has ended kept from people that comes first, unless its status is told anyway.
+        """
         origin = Origin(self._source, findings.source_id, job_id)
-
-        def look(record: JobRecord | None) -> Change | None:
-            change = None
-            if element is not None:
-                change = diff(
-                    record,
-                    element,
-                    origin=origin,
-                    announce=announce,
-                    rules=self._rules_of(element.raw),
-                    now=findings.now,
-                    forgotten_seq=forgotten_seq,
-                )
-            return self._lapsed(findings, record, change, origin)
-
-        change = look(record)
+        record = self._records.job((self._source, job_id))
+        change = self._lapsed(findings, record, observe(record), origin)
         if record is not None and record.known is not None:
             of_now = change or _stored(record)
             is_muted = muting(findings.mutes, job_id, of_now.details, findings.now)
             if not is_muted and not (change is not None and is_transition_told(change)):
                 told = catch_up(_stored(record), record.known, origin=origin, now=findings.now)
-                since = look(msgspec.structs.replace(record, snapshot=told.snapshot, seq=told.seq))
+                newest = msgspec.structs.replace(record, snapshot=told.snapshot, seq=told.seq)
+                since = self._lapsed(findings, newest, observe(newest), origin)
                 change = told if since is None else _joined(told, since)
         self._note(findings, job_id, record, change)
 
@@ -263,7 +249,3 @@ def _muted(change: Change, mute: Mute) -> Change:
 
 def _joined(first: Change, second: Change) -> Change:
     return msgspec.structs.replace(second, events=(*first.events, *second.events))
-
-
-def _holding(findings: Findings) -> frozenset[str]:
-    return frozenset(mute.id for mute in findings.mutes if findings.now < mute.until)

@@ -12,8 +12,9 @@ from uuid import uuid4
 import msgspec
 
 from notifier import pace
-from notifier.comparison import Comparison, Findings, News
+from notifier.comparison import Comparison
 from notifier.duration import spell_duration
+from notifier.findings import Findings, News
 from notifier.listing import Listing
 from notifier.model import Event, JobRecord, PollReport, RecordKey, SourceRecord, is_active, utc_now
 from notifier.mute import with_suppressed
@@ -263,8 +264,12 @@ def _noting(
     return with_suppressed(newest, suppressed) if suppressed else newest
 
 
-def _absorb(record: JobRecord | None, *, news: News, targets: Mapping[str, Sequence[str]]) -> JobRecord:
+def _absorb(
+    record: JobRecord | None, *, news: News, targets: Mapping[str, Sequence[str]]
+) -> JobRecord | None:
     change = news.change
+    if record is None and change.snapshot.missing_since is not None:
+        return None  # it was forgotten meanwhile
     return absorb(
         record,
         snapshot=change.snapshot,

@@ -21,12 +21,13 @@ import pytest
 from aiohttp import web
 
 from notifier.dispatcher import Dispatcher
+from notifier.model import STATUS_TYPES
 from notifier.notices import Notices
 from notifier.pace import Pace
 from notifier.payload import read_payload
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
-from notifier.route import route
+from notifier.route import RouteSettings, route
 from notifier.sending import Receipt, SendError, Shipment
 from notifier.settings import Settings
 from notifier.source import AlliumSource
@@ -39,6 +40,8 @@ from tests.servers import ScriptedServer, job
 from tests.targets import FakeTarget
 
 KEEP = timedelta(days=7)
+TOLD = RouteSettings(events=[*STATUS_TYPES, "delivery.dead"], to=["ops", "team"])
+"""Polls are too far apart to say which jobs stand still or vanish."""
 POLLS_A_DAY = 4
 RESTART_AFTER_DAYS = 10
 STARTED_EACH_POLL = 2
@@ -209,7 +212,7 @@ class Soak:
         """Run a process; yield it, what polls and sends, and what prunes."""
         settings = Settings.model_validate({"sources": [{"api_key": "k", "base_url": self._api.url}]})
         now = self._clock
-        routed = partial(route, routes=(), targets=("ops", "team"))
+        routed = partial(route, routes=[TOLD], targets=("ops", "team"))
         policy = RetryPolicy(
             first_retry=timedelta(milliseconds=1),
             max_retry=timedelta(milliseconds=1),

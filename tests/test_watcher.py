@@ -13,8 +13,11 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from notifier.model import Event, JobRecord, RecordKey
+from notifier.model import Event, JobRecord, Mute, RecordKey, SourceRecord
+from notifier.mute import without_mutes
+from notifier.outbox import present
 from notifier.pace import Pace
+from notifier.route import Subject
 from notifier.settings import Settings
 from notifier.source import AlliumSource
 from notifier.state import State
@@ -56,6 +59,16 @@ class Watched:
         assert record is not None
         return record
 
+    async def put_mutes(self, *mutes: Mute) -> None:
+        def put(record: SourceRecord | None) -> SourceRecord:
+            return msgspec.structs.replace(present(record), mutes=mutes)
+
+        await self.state.commit(sources={"allium": put})
+
+    def suppressed(self) -> list[int]:
+        """Return how many events each mute has kept."""
+        return [mute.suppressed for mute in present(self.state.records.source("allium")).mutes]
+
     def missing_since(self, job_id: str) -> datetime | None:
         return self.record(job_id).snapshot.missing_since
 
@@ -85,14 +98,19 @@ async def watching(
     *,
     announce_first: bool = False,
     now: Callable[[], datetime] = lambda: NOW,
+    uptime: Callable[[], float] | None = None,
+    route: Callable[[Subject], Sequence[str]] = lambda _: ("ops",),
 ) -> AsyncIterator[Watched]:
     settings = Settings.model_validate({"sources": [{"api_key": "k", "base_url": api.url}]})
     passed: list[Event] = []
     commits: list[set[str]] = []
 
     def pass_on(_key: RecordKey, event: Event, targets: Sequence[str]) -> None:
-        assert targets == ("ops",)
+        assert targets == (() if event.mute is not None else ("ops",))
         passed.append(event)
+
+    def passed_seconds() -> float:
+        return (now() - NOW).total_seconds()
 
     async with State(partial(Written, path, commits)) as state, aiohttp.ClientSession() as session:
         watcher = Watcher(
@@ -100,9 +118,10 @@ async def watching(
             state=state,
             pace=PACE,
             announce_first=announce_first,
-            route=lambda _: ("ops",),
+            route=route,
             passed_on=pass_on,
             now=now,
+            uptime=uptime or passed_seconds,
             chance=lambda: 0.5,
         )
         commits.clear()
@@ -332,8 +351,8 @@ class Time:
     def __call__(self) -> datetime:
         return self.now
 
-    def passes(self) -> datetime:
-        self.now += timedelta(minutes=1)
+    def passes(self, minutes: float = 1) -> datetime:
+        self.now += timedelta(minutes=minutes)
         return self.now
 
 
@@ -593,3 +612,215 @@ async def test_a_poll_is_under_way_until_it_has_ended_and_each_is_another_one(
         api.answer = web.Response(status=500)
         await watched.watcher.observe()
         assert watched.watcher.under_way() == {}
+
+
+# --------------------------------------------------- time that passes, and what is not listed
+
+
+def _once_more(listing: Any, etag: str | None) -> Callable[[web.Request], web.Response]:
+    """Answer with a listing; one that has an ETag with 304 when it is known."""
+
+    def answer(request: web.Request) -> web.Response:
+        if etag is not None and request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304)
+        return web.json_response(listing, headers={} if etag is None else {"ETag": etag})
+
+    return answer
+
+
+_REPLIES = pytest.mark.parametrize("etag", [None, '"v1"'], ids=["identical", "304"])
+
+
+@_REPLIES
+async def test_an_unchanged_reply_finds_a_stall_once_its_time_has_come(
+    api: ScriptedServer, path: Path, time: Time, etag: str | None
+) -> None:
+    api.answer = _once_more([job("j", "transporting"), job("k", "completed")], etag)
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        watched.written()
+        for minutes, types in ((29, []), (1, ["backfill.stalled"]), (60, [])):
+            time.passes(minutes)
+            assert await watched.observe() == ACTIVE
+            assert watched.types() == types
+        assert watched.written() == [{"job/allium/j"}]
+        assert [delivery.state for delivery in watched.record("j").deliveries] == ["pending"]
+        api.answer = [job("j", "transporting", chunks_left=422)]
+        await watched.observe()
+        assert watched.types() == ["backfill.resumed"]
+
+
+@_REPLIES
+async def test_unchanged_replies_count_the_polls_without_a_job(
+    api: ScriptedServer, path: Path, time: Time, etag: str | None
+) -> None:
+    api.answer = [job("j", "staging"), job("k", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        api.answer = _once_more([job("k", "staging")], etag)
+        for types in ([], [], ["backfill.removed"], [], []):
+            await watched.observe()
+            assert watched.types() == types
+        api.answer = [job("j", "staging"), job("k", "staging")]
+        await watched.observe()
+        assert watched.announced() == [("staging", "staging")]
+
+
+async def test_unchanged_replies_with_an_unreadable_element_count_nothing(
+    api: ScriptedServer, path: Path
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        api.answer = [job("k", "staging")]
+        await watched.observe()
+        watched.types()
+        api.answer = [job("k", "staging"), UNREADABLE]
+        for _ in range(4):
+            await watched.observe()
+        assert watched.types() == []
+        assert watched.record("j").snapshot.missing_polls == 1
+
+
+async def test_polls_that_are_no_observation_neither_count_nor_end_the_row(
+    api: ScriptedServer, path: Path
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path) as watched:
+        await watched.observe()
+        for answer, types in (
+            ([], []),
+            (b"[", []),
+            ([], []),
+            (web.Response(status=503), []),
+            (web.Response(status=503), []),
+            ([], ["backfill.removed"]),
+        ):
+            api.answer = answer
+            await watched.observe()
+            assert watched.types() == types
+
+
+@_REPLIES
+@pytest.mark.parametrize("uptime_passes", [False, True], ids=["the clock was set", "an hour passed"])
+async def test_an_hour_that_did_not_pass_makes_no_stall(
+    api: ScriptedServer, path: Path, time: Time, *, uptime_passes: bool, etag: str | None
+) -> None:
+    up = 1000.0
+    api.answer = _once_more([job("j", "transporting")], etag)
+    async with watching(api, path, now=time, uptime=lambda: up) as watched:
+        await watched.observe()
+        time.passes(60)
+        up += 3600 if uptime_passes else 15
+        await watched.observe()
+        assert watched.types() == (["backfill.stalled"] if uptime_passes else [])
+        time.passes(30)
+        up += 1800
+        await watched.observe()
+        assert watched.types() == ([] if uptime_passes else ["backfill.stalled"])
+
+
+async def test_a_clock_that_was_set_back_puts_no_stall_off(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    up = 0.0
+    api.answer = [job("j", "transporting")]
+    async with watching(api, path, now=time, uptime=lambda: up) as watched:
+        await watched.observe()
+        time.passes(-600)
+        await watched.observe()
+        time.passes(30)
+        up += 1800
+        await watched.observe()
+        assert watched.types() == ["backfill.stalled"]
+
+
+# -------------------------------------------------------------------------------- mutes
+
+
+def _mute(id_: str = "m", minutes: float = 60, **fields: Any) -> Mute:
+    return Mute(id=id_, created_at=NOW, until=NOW + timedelta(minutes=minutes), **fields)
+
+
+async def test_events_of_muted_jobs_make_no_delivery_and_are_counted(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    api.answer = [job("j", "staging"), job("k", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        await watched.put_mutes(_mute("a", job_id="j"), _mute("b", table="base.*", name="*of j"))
+        api.answer = [job("j", "transporting"), job("k", "transporting")]
+        await watched.observe()
+        api.answer = [job("j", "failed"), job("k", "failed")]
+        await watched.observe()
+        assert watched.suppressed() == [2, 2]
+        assert [event.mute for event in watched.record("j").events] == ["a", "a"]
+        assert watched.record("j").deliveries == ()
+        assert len(watched.record("k").deliveries) == 2
+        watched.types()
+        time.passes(60)
+        await watched.observe()
+        assert watched.announced() == [("staging", "failed")]
+        assert [event.mute for event in watched.record("j").events] == ["a", "a", None]
+        assert len(watched.record("j").deliveries) == 1
+
+
+async def test_events_that_go_nowhere_are_not_counted_as_suppressed(api: ScriptedServer, path: Path) -> None:
+    def route(subject: Subject) -> Sequence[str]:
+        return ("ops",) if subject.type == "backfill.failed" else ()
+
+    async with watching(api, path, route=route) as watched:
+        await watched.observe()
+        await watched.put_mutes(_mute())
+        for status in ("staging", "transporting", "failed"):
+            api.answer = [job("j", status)]
+            await watched.observe()
+        assert watched.suppressed() == [1]
+        assert len(watched.record("j").events) == 3
+
+
+async def test_what_an_ended_mute_kept_is_told_at_once_durably_and_once(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    api.answer = [job("j", "staging"), job("k", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.watcher.end_mutes()  # before the first poll
+        await watched.observe()
+        await watched.put_mutes(_mute(), _mute("n", job_id="k"))
+        api.answer = [job("j", "completed"), job("k", "failed")]
+        await watched.observe()
+        await watched.watcher.end_mutes()
+        watched.types()
+        watched.written()
+        await watched.state.commit(sources={"allium": lambda record: without_mutes(present(record), {"m"})})
+        polls = len(api.requests)
+        await watched.watcher.end_mutes()
+        assert len(api.requests) == polls
+        assert watched.announced() == [("staging", "completed")]
+        assert watched.written() == [{"source/allium"}, {"job/allium/j"}]
+        [delivery] = watched.record("j").deliveries
+        assert delivery.event_id == watched.record("j").events[-1].id
+        await watched.watcher.end_mutes()
+        await watched.observe()
+        assert watched.written() == []
+        time.passes(60)
+        await watched.watcher.end_mutes()
+        assert watched.announced() == [("staging", "failed")]
+
+
+async def test_what_a_mute_kept_is_told_after_a_restart_though_it_ended_before(
+    api: ScriptedServer, path: Path, time: Time
+) -> None:
+    api.answer = [job("j", "staging")]
+    async with watching(api, path, now=time) as watched:
+        await watched.observe()
+        await watched.put_mutes(_mute())
+        api.answer = [job("j", "completed")]
+        await watched.observe()
+    time.passes(60)
+    async with watching(api, path, now=time) as watched:
+        await watched.watcher.end_mutes()
+        assert watched.types() == []
+        for announced in ([("staging", "completed")], []):
+            await watched.observe()
+            assert watched.announced() == announced
