@@ -15,8 +15,8 @@ from yarl import URL
 
 from notifier.duration import format_duration
 from notifier.fields import OptionalSecretUrl, OptionalUrl, PositiveDuration, Section, origin
-from notifier.model import PollReport
 from notifier.rounds import Rounds
+from notifier.source import SourceError
 from notifier.transport import USER_AGENT, describe_fault
 
 _log = logging.getLogger(__name__)
@@ -78,9 +78,9 @@ class Heartbeat:
         self._polled = asyncio.Event()
         self._fails = False
 
-    def polled(self, source: str, report: PollReport) -> None:
+    def polled(self, source: str, error: SourceError | None) -> None:
         """Note how a poll ended."""
-        self._rounds.polled(source, good=not report.failures, now=time.monotonic())
+        self._rounds.polled(source, good=error is None, now=time.monotonic())
         self._polled.set()
 
     async def run(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from notifier.assembly import make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
 from notifier.health import Terms
-from notifier.model import PollReport, RecordKey
+from notifier.model import RecordKey
 from notifier.muting import Muting
 from notifier.notices import Notices
 from notifier.outages import Party
@@ -23,6 +23,7 @@ from notifier.retry import RetryPolicy
 from notifier.route import route
 from notifier.sending import InspectableTarget, SendError
 from notifier.settings import Settings
+from notifier.source import SourceError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.upkeep import Upkeep
@@ -67,7 +68,7 @@ async def _tell_caveat(target: InspectableTarget) -> None:
 
 @contextlib.asynccontextmanager
 async def open_parts(
-    settings: Settings, *, once: bool, polled: Callable[[str, PollReport], None] = lambda *_: None
+    settings: Settings, *, once: bool, polled: Callable[[str, SourceError | None], None] = lambda *_: None
 ) -> AsyncIterator[Parts]:
     """Open the state, take up what it owes, and yield all parts, which end with the context.
 
@@ -121,6 +122,10 @@ async def open_parts(
             for refresher in refreshers.values():
                 refresher.look(keys)
 
+        def heard_of_source(source: str, error: SourceError | None) -> None:
+            notices.heard_of_source(source, error)
+            polled(source, error)
+
         watchers = [
             Watcher(
                 allium,
@@ -131,8 +136,7 @@ async def open_parts(
                 passed_on=pipeline.pass_on,
                 changed=changed,
                 rules=source.rules,
-                heard=notices.heard_of_source,
-                polled=polled,
+                polled=heard_of_source,
             )
             for source, allium in zip(settings.sources, make_sources(settings, source_session), strict=True)
         ]
@@ -142,14 +146,11 @@ async def open_parts(
             keep=settings.store.keep,
             listing=lambda: {watcher.name for watcher in watchers if watcher.is_current},
         )
-
-        async def mutes_ended(sources: Collection[str]) -> None:
-            for watcher in watchers:
-                if watcher.name in sources:
-                    await watcher.end_mutes()
-            notices.look()
-
-        muting = Muting(state, sources=[watcher.name for watcher in watchers], ended=mutes_ended)
+        muting = Muting(
+            state,
+            sources=[watcher.name for watcher in watchers],
+            ended=partial(_end_mutes, watchers, notices),
+        )
         replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
         for refresher in refreshers.values():
             await refresher.resume([watcher.name for watcher in watchers])
@@ -164,6 +165,14 @@ async def open_parts(
             replays=replays,
             muting=muting,
         )
+
+
+async def _end_mutes(watchers: list[Watcher], notices: Notices, sources: Collection[str]) -> None:
+    """Have told what mutes that these sources held kept from people."""
+    for watcher in watchers:
+        if watcher.name in sources:
+            await watcher.end_mutes()
+    notices.look()
 
 
 def _terms(settings: Settings, party: Party) -> Terms:

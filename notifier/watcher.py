@@ -39,8 +39,7 @@ class Watcher:
     """Observes one source. What it remembers itself need not survive; the state does.
 
     `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
-    committed event with the record's key and the targets it is for; `heard` is told how each poll ended, and
-    `polled` how they are going.
+    committed event with the record's key and the targets it is for, `polled` how each poll ended.
     """
 
     def __init__(
@@ -54,8 +53,7 @@ class Watcher:
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
         changed: Callable[[Collection[RecordKey]], None] = lambda _: None,
         rules: RuleBook | None = None,
-        heard: Callable[[str, SourceError | None], None] = lambda *_: None,
-        polled: Callable[[str, PollReport], None] = lambda *_: None,
+        polled: Callable[[str, SourceError | None], None] = lambda *_: None,
         now: Callable[[], datetime] = utc_now,
         uptime: Callable[[], float] = uptime,
         chance: Callable[[], float] = random.random,
@@ -69,7 +67,6 @@ class Watcher:
         self._route = route
         self._passed_on = passed_on
         self._changed = changed
-        self._heard = heard
         self._polled = polled
         self._now = now
         self._uptime = uptime
@@ -104,26 +101,25 @@ class Watcher:
         self._polls += 1
         self._polling = True
         try:
-            wait = await self._observe()
+            wait, error = await self._observe()
         finally:
             self._polling = False
-        self._polled(self.name, self.report)
+        self._polled(self.name, error)
         return wait
 
-    async def _observe(self) -> timedelta:
+    async def _observe(self) -> tuple[timedelta, SourceError | None]:
         try:
             reply = await self._source.fetch(self._known)
             await self._take_in(reply.listing)
         except SourceError as error:
-            return self._fault(error)
+            return self._fault(error), error
         if self.report.failures:
             _log.info("%s: polls are good again", self.name)
         self._known = reply.fingerprint
         wait = pace.after_success(self._pace, active=self._active)
         now = self._now()
         self.report = PollReport(last_poll=now, last_good_poll=now, next_poll=now + wait)
-        self._heard(self.name, None)
-        return wait
+        return wait, None
 
     async def _take_in(self, listing: Listing | None) -> None:
         """Have what a good poll found become durable; None for the listing is one that says the same."""
@@ -231,7 +227,6 @@ class Watcher:
             failures=failures,
             last_error=error.reason,
         )
-        self._heard(self.name, error)
         return wait
 
 

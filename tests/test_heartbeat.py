@@ -17,7 +17,7 @@ from notifier import __version__
 from notifier.app import _watch
 from notifier.assembly import open_session
 from notifier.heartbeat import Heartbeat, HeartbeatSettings, with_suffix
-from notifier.model import PollReport
+from notifier.source import SourceError
 from notifier.transport import tls_context
 from notifier.watchdog import StuckError, Watchdog
 from tests.commands import invoke, notifier
@@ -90,7 +90,7 @@ async def beating(
 
 def polled(heartbeat: Heartbeat, **failures: int) -> None:
     for source, count in failures.items():
-        heartbeat.polled(source, PollReport(failures=count))
+        heartbeat.polled(source, SourceError("failed", "x") if count else None)
 
 
 async def test_each_round_of_good_polls_is_told(service: ScriptedServer) -> None:
