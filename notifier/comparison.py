@@ -39,6 +39,8 @@ class Comparison:
         """Of each job's element as last received: one that is the same is not looked into."""
         self._missing: set[str] = set()
         """The jobs whose records say all that can be said of a job that is not listed."""
+        self._listed_ids: frozenset[str] = frozenset()
+        """The jobs of the last listing."""
         self._counted: set[str] = set()
         """The jobs that are not listed, while it is counted how often."""
         self._agenda = Agenda()
@@ -51,6 +53,7 @@ class Comparison:
     ) -> Findings:
         """Return what is new by a listing."""
         findings = self._begin(source_id, now, clock_was_set=clock_was_set)
+        self._listed_ids = findings.listed = frozenset(element.job_id for element in listing.elements)
         source = self._records.source(self._source)
         forgotten_seq = 0 if source is None else source.forgotten_seq
         turn = Turn()
@@ -74,6 +77,7 @@ class Comparison:
     ) -> Findings:
         """Return what is new although the listing is the same as before: that it still is."""
         findings = self._begin(source_id, now, clock_was_set=clock_was_set)
+        findings.listed = self._listed_ids
         if proves_absence:
             await self._miss(findings, sorted(self._counted))
         await self._look_at_the_rest(findings)
@@ -104,10 +108,11 @@ class Comparison:
 
     async def _call_the_roll(self, findings: Findings, listing: Listing) -> None:
         """Look at the jobs that are not listed, but for those of which that says nothing new."""
-        listed = {element.job_id for element in listing.elements}
+        listed = findings.listed
         known = self._records.job_ids(self._source)
-        for job_id in (self._missing | self._counted) & listing.rejected_ids:
-            if self._records.job((self._source, job_id)) is not None:
+        for job_id in listing.rejected_ids - listed:
+            record = self._records.job((self._source, job_id))
+            if record is not None and record.snapshot.missing_since is not None:
                 self._look(findings, job_id, lambda record: found(_stored(present(record))))
         self._missing &= known - listed - listing.rejected_ids
         self._counted &= known - listed - listing.rejected_ids
@@ -131,7 +136,9 @@ class Comparison:
     async def _look_at_the_rest(self, findings: Findings) -> None:
         """Look at the jobs of which nothing has changed, and something is to be said all the same."""
         turn = Turn()
-        due = list(self._agenda) if findings.clock_was_set else self._agenda.due(findings.now)
+        due = self._agenda.due(findings.now)
+        if findings.clock_was_set:
+            due += [*self._agenda, *sorted(self._counted)]
         for job_id in due:
             await turn.pass_on()
             if self._is_to_be_looked_at(findings, job_id):
@@ -190,7 +197,7 @@ class Comparison:
             is_muted = muting(findings.mutes, job_id, of_now.details, findings.now)
             if not is_muted and not (change is not None and is_transition_told(change)):
                 told = catch_up(_stored(record), record.known, origin=origin, now=findings.now)
-                newest = msgspec.structs.replace(record, snapshot=told.snapshot, seq=told.seq)
+                newest = msgspec.structs.replace(record, snapshot=told.snapshot, seq=told.seq, known=None)
                 since = self._lapsed(findings, newest, observe(newest), origin)
                 change = told if since is None else _joined(told, since)
         self._note(findings, job_id, record, change)
@@ -206,9 +213,13 @@ class Comparison:
                 return None
         base = change or _stored(present(record))
         restarted = restart(base, findings.now) if findings.clock_was_set else None
+        if origin.job_id not in findings.listed:
+            return restarted or change  # nobody has seen how it is now
         rules = self._rules_of(base.snapshot.element)
-        if muting(findings.mutes, origin.job_id, base.details, findings.now):
-            rules = msgspec.structs.replace(rules, remind_every=timedelta(0))  # nobody would be reminded
+        is_muted = muting(findings.mutes, origin.job_id, base.details, findings.now)
+        if is_muted or (record is not None and record.known is not None):
+            # Nobody can be reminded of what nobody heard of.
+            rules = msgspec.structs.replace(rules, remind_every=timedelta(0))
         lapsed = lapse(restarted or base, origin=origin, rules=rules, now=findings.now)
         return lapsed or restarted or change
 

@@ -102,6 +102,7 @@ def _listed_again(change: Change, *, origin: Origin, now: datetime) -> Change:
     details, status = change.details, change.snapshot.status
     snapshot = msgspec.structs.replace(
         change.snapshot,
+        reached=max(change.snapshot.reached, (status == _TRANSPORTING and whole_percent_done(details)) or 0),
         chunks_left=details.chunks_left,
         moved_at=now,
         samples=with_sample((), details.chunks_left, now) if status == _TRANSPORTING else (),

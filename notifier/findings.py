@@ -31,6 +31,8 @@ class Findings(msgspec.Struct, kw_only=True):
     """When each job that was looked at says something new by staying as it is."""
     withheld: dict[str, bool] = {}
     """Whether a mute has kept something of each job that was looked at."""
+    listed: frozenset[str] = frozenset()
+    """The jobs that the poll found; none when there was no poll."""
     missed: set[str] = set()
     """The jobs that were not listed, while it is counted how often."""
 

@@ -62,9 +62,10 @@ def catch_up(change: Change, known: Known, *, origin: Origin, now: datetime) -> 
         change = msgspec.structs.replace(change, snapshot=msgspec.structs.replace(snapshot, told_at=now))
     if not is_same or (known.removed and not truth.removed):
         change = transition(change, known.status, origin=origin, now=now)
-    if truth.stalled and not (known.stalled and is_same):
+        known = Known(status=truth.status)  # whoever is told a status takes the job for listed, and moving
+    if truth.stalled and not known.stalled:
         change = tell_stall(change, origin=origin, now=now)
-    elif known.stalled and is_same and not truth.stalled:
+    elif known.stalled and not truth.stalled:
         change = tell_resumed(change, origin=origin, now=now)
     if truth.removed and not known.removed:
         change = tell_removed(change, origin=origin, now=now)

@@ -125,9 +125,10 @@ class Watcher:
         """Have what a good poll found become durable; None for the listing is one that says the same."""
         async with self._turns:
             now = self._now()
-            clock_was_set = self._clock.was_set(now, self._uptime())
             stored = self._state.records.source(self.name)
             record = stored or SourceRecord(id=uuid4().hex)
+            organization = None if listing is None else _organization(record, listing)
+            clock_was_set = self._clock.was_set(now, self._uptime())
             if listing is None:
                 findings = await self._comparison.pass_time(
                     source_id=record.id,
@@ -137,7 +138,6 @@ class Watcher:
                 )
                 await self._commit(findings)
                 return
-            organization = _organization(record, listing)
             is_first = record.baseline_at is None
             findings = await self._comparison.take_in(
                 listing,

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from notifier.comparison import Comparison, Findings
+from notifier.comparison import Comparison
+from notifier.findings import Findings
 from notifier.listing import read_listing
 from notifier.model import Event, JobRecord, Mute, SourceRecord
 from notifier.mute import with_suppressed, without_mutes

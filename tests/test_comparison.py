@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,6 +222,100 @@ async def test_a_status_that_is_told_makes_good_for_what_was_kept() -> None:
     assert await observed.told(_job(status="completed"), now=at(61)) == ["completed"]
 
 
+# ------------------------------------------- what is not listed, and what needs a poll
+
+
+@_EITHER
+@pytest.mark.parametrize("odd", [UNREADABLE, unusable("j")], ids=["an unreadable id", "an unusable element"])
+async def test_a_job_that_no_poll_lists_neither_stalls_nor_is_told_again(
+    odd: Any, *, forgetful: bool
+) -> None:
+    for listed in (moving(90), _job(status="failed")):
+        observed = Observed(_RULES, forgetful=forgetful)
+        await observed.poll(listed, now=NOW)
+        for minutes in (40, 80, 120):
+            assert await observed.told(odd, now=at(minutes)) == []
+        assert len(await observed.told(listed, odd, now=at(121))) == 1
+
+
+@pytest.mark.parametrize(
+    "listing", [[], [UNREADABLE], [unusable("j")]], ids=["none", "unreadable", "unusable"]
+)
+@pytest.mark.parametrize("is_missing", [False, True], ids=["listed before", "missing before"])
+async def test_a_clock_that_was_set_while_a_job_is_not_listed_makes_no_stall_when_it_is(
+    listing: list[Any], *, is_missing: bool
+) -> None:
+    observed = Observed()
+    await observed.poll(moving(90), now=NOW)
+    if is_missing:
+        await observed.poll(now=at(1))
+    assert await observed.told(*listing, now=at(61), clock_was_set=True) == []
+    assert await observed.told(moving(90), now=at(62)) == []
+    assert await observed.told(moving(90), now=at(91)) == ["stalled"]
+
+
+async def test_a_removed_job_of_which_nothing_can_be_read_does_not_stall() -> None:
+    observed = Observed()
+    await observed.poll(moving(90), now=NOW)
+    assert [await observed.told(now=at(minute)) for minute in (1, 2, 3)] == [[], [], ["removed"]]
+    assert await observed.told(unusable("j"), now=at(4)) == []
+    assert await observed.told(unusable("j"), _job("k"), now=at(45)) == ["staging"]
+
+
+@_EITHER
+async def test_an_unusable_element_of_a_job_breaks_the_row_of_polls_without_it(*, forgetful: bool) -> None:
+    observed = Observed(forgetful=forgetful)
+    await observed.poll(moving(90), now=NOW)
+    assert [await observed.told(now=at(minute)) for minute in (1, 2)] == [[], []]
+    assert await observed.told(unusable("j"), now=at(3)) == []
+    assert [await observed.told(now=at(minute)) for minute in (4, 5, 6)] == [[], [], ["removed"]]
+
+
+async def test_the_end_of_a_mute_finds_no_stall_which_takes_a_poll() -> None:
+    observed = Observed()
+    await observed.poll(_job(), now=NOW)
+    observed.mute(until=at(600))
+    await observed.poll(moving(90), now=at(1))
+    assert [event.type for event in await observed.unmute(now=at(60))] == ["backfill.transporting"]
+    assert await observed.told(moving(90), now=at(61)) == ["stalled"]
+
+
+@_EITHER
+@pytest.mark.parametrize(
+    "polls", [1, 3, 5], ids=["first missed as the mute ends", "removed", "removed before"]
+)
+async def test_what_a_mute_kept_of_a_job_that_vanishes_is_told_all_the_same(
+    polls: int, *, forgetful: bool
+) -> None:
+    observed = Observed(forgetful=forgetful)
+    await observed.poll(moving(90), moving(90, "k"), now=NOW)
+    observed.mute(until=at(30))
+    assert await observed.told(_job(status="failed"), moving(90, "k"), now=at(1)) == []
+    for minute in range(31 - polls, 30):
+        assert await observed.told(now=at(minute)) == []
+    told = await observed.told(now=at(30))
+    assert sorted(told) == (["failed", "removed"] if polls > 2 else ["failed"])
+
+
+async def test_what_a_mute_kept_of_a_vanished_job_is_told_though_it_ended_while_the_daemon_was_off() -> None:
+    observed = Observed()
+    await observed.poll(moving(90), now=NOW)
+    observed.mute(until=at(30))
+    for minute in (1, 2, 3):
+        assert await observed.told(now=at(minute)) == []
+    observed.restart()
+    assert await observed.told(now=at(31)) == ["removed"]
+
+
+async def test_a_job_that_is_listed_again_further_on_tells_no_milestone_of_before_later() -> None:
+    observed = Observed()
+    await observed.poll(moving(90), now=NOW)
+    assert [await observed.told(now=at(minute)) for minute in (1, 2, 3)] == [[], [], ["removed"]]
+    assert await observed.told(moving(40), now=at(4)) == ["transporting"]
+    assert await observed.told(moving(39), now=at(5)) == []
+    assert await observed.told(moving(25), now=at(6)) == ["progress"]
+
+
 # ----------------------------------------------- any sequence, and what the contract says of it
 
 
@@ -313,11 +406,10 @@ _STATES = st.tuples(
     st.sampled_from(["staging", "transporting", "transporting", "paused", "failed", "completed"]),
     st.sampled_from([None, 100, 90, 70, 40, 10, 0]),
 )
-_LISTED = st.dictionaries(st.sampled_from(_JOB_IDS), _STATES)
 _CHANGES = st.dictionaries(st.sampled_from(_JOB_IDS), st.one_of(st.none(), _STATES))
 """How some jobs are listed from now on; None is that they are not."""
 _WAITS = st.sampled_from([1, 10, 30, 61, 400])
-_ODD = st.just(())
+_ODD = st.sampled_from([(), (), (), (UNREADABLE,), (unusable("a"),)])
 """What stands in a listing beside the jobs."""
 
 
@@ -374,27 +466,47 @@ class _People:
     """What people make of what they are told."""
 
     def __init__(self) -> None:
-        self.beliefs: dict[str, tuple[str | None, bool, bool]] = {}
+        self._beliefs: dict[str, tuple[str | None, bool, bool]] = {}
+        self._heard = 0
 
-    def hear(self, job_id: str, event: Event) -> None:
-        """Take in an event; one that tells no status must say something that they did not know."""
-        before = self.beliefs.get(job_id, (None, False, False))
-        is_status = event.type == f"backfill.{event.status}"
-        status, stalled, removed = before
-        match _type(event):
-            case "progress":
-                return
-            case "stalled":
-                stalled = True
-            case "resumed":
-                stalled = False
-            case "removed":
-                removed = True
-            case other:
-                status, stalled, removed = other, False, False
-        news = before != (status, stalled, removed)
-        assert news or is_status, f"{event.type} of {job_id} is told twice"
-        self.beliefs[job_id] = (status, stalled, removed)
+    def hear(self, observed: Observed) -> None:
+        """Take in what was told since; what tells no status must say something that they did not know."""
+        for job_id, event in observed.events[self._heard :]:
+            if event.mute is not None or event.type == "backfill.progress":
+                continue
+            before = self._beliefs.get(job_id, (None, False, False))
+            status, stalled, removed = before
+            match _type(event):
+                case "stalled" | "resumed" as what:
+                    belief = status, what == "stalled", removed
+                case "removed":
+                    belief = status, stalled, True
+                case other:
+                    belief = other, False, False
+            assert belief != before or belief[0] == _type(event), f"{event.type} of {job_id} is told twice"
+            self._beliefs[job_id] = belief
+        self._heard = len(observed.events)
+
+    def check(self, observed: Observed, job_id: str, now: datetime) -> None:
+        """Fail when they do not know how a job is that no mute is about."""
+        record = observed.records.job(("allium", job_id))
+        held = [mute for mute in observed.source.mutes if now < mute.until]
+        if record is None or any(mute.job_id in (None, job_id) for mute in held):
+            return
+        snapshot = record.snapshot
+        truth = snapshot.status, snapshot.stalled_at is not None, snapshot.is_removed
+        assert self._beliefs[job_id] == truth
+        assert record.known is None
+
+
+async def _order(observed: Observed, order: Any, id_: str, now: datetime) -> None:
+    """Carry out what people order: a mute of a job, or of all, for so many minutes, or that all end."""
+    if order == "unmute":
+        for mute in observed.source.mutes:
+            await observed.unmute(mute.id, now=now)
+    elif order is not None:
+        job_id, minutes = order
+        observed.mute(id_, until=now + timedelta(minutes=minutes), job_id=job_id)
 
 
 _MUTES = st.one_of(
@@ -407,41 +519,25 @@ _MUTES = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.tuples(_WAITS, _LISTED, _ODD, st.booleans(), _MUTES), min_size=2, max_size=14), st.booleans()
+    st.lists(st.tuples(_WAITS, _CHANGES, _ODD, st.booleans(), _MUTES), min_size=2, max_size=14), st.booleans()
 )
 def test_whom_no_mute_keeps_anything_from_knows_all_and_hears_of_no_trouble_twice(
     polls: list[tuple[int, dict[str, Any], tuple[Any, ...], bool, Any]], forgetful: bool
 ) -> None:
     async def observe() -> None:
         observed = Observed(forgetful=forgetful)
-        people, now, listing, heard = _People(), NOW, _Listing(), 0
+        people, now, listing = _People(), NOW, _Listing()
         for number, (wait, changes, odd, restarted, mute) in enumerate(polls):
             now += timedelta(minutes=wait)
             listing = _changed(listing, changes)
             if restarted:
                 observed.restart()
-            if mute == "unmute":
-                for each in observed.source.mutes:
-                    await observed.unmute(each.id, now=now)
-            elif mute is not None:
-                job_id, length = mute
-                until = now + timedelta(minutes=length)
-                observed.mute(f"m{number}", until=until, job_id=job_id)
+            await _order(observed, mute, f"m{number}", now)
             listed = {job_id: state for job_id, state in listing.items() if unusable(job_id) not in odd}
             await observed.poll(*_elements(listed), *odd, now=now)
-            for job_id, event in observed.events[heard:]:
-                if event.mute is None:
-                    people.hear(job_id, event)
-            heard = len(observed.events)
-            held = [each for each in observed.source.mutes if now < each.until]
+            people.hear(observed)
             for job_id in _JOB_IDS if odd == () else listed:  # who is not looked at is told of later
-                record = observed.records.job(("allium", job_id))
-                if record is None or any(each.job_id in (None, job_id) for each in held):
-                    continue
-                snapshot = record.snapshot
-                truth = snapshot.status, snapshot.stalled_at is not None, snapshot.is_removed
-                assert people.beliefs[job_id] == truth
-                assert record.known is None
+                people.check(observed, job_id, now)
         _check_numbers(observed)
 
     asyncio.run(observe())

@@ -27,8 +27,8 @@ _ORIGIN = Origin("allium", "s1", "j")
 _DETAILS = Details(table="base.transfers", job_name="USDC daily")
 
 
-def _mute(id_: str = "m", until: datetime = at(60), **fields: Any) -> Mute:
-    return Mute(id=id_, created_at=NOW, until=until, **fields)
+def _mute(id_: str = "m", minutes: float = 60, **fields: Any) -> Mute:
+    return Mute(id=id_, created_at=NOW, until=at(minutes), **fields)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,19 @@ def test_a_mute_is_about_the_jobs_that_match_all_that_it_names(
 
 @pytest.mark.parametrize(("now", "ids"), [(at(0), "abc"), (at(9.99), "abc"), (at(10), "bc"), (at(20), "")])
 def test_a_mute_holds_until_its_time_and_not_then(now: datetime, ids: str) -> None:
-    mutes = [_mute("a", at(10)), _mute("b", at(20)), _mute("c", at(20), job_id="j"), _mute("d", job_id="k")]
+    mutes = [_mute("a", 10), _mute("b", 20), _mute("c", 20, job_id="j"), _mute("d", job_id="k")]
     assert "".join(mute.id for mute in muting(mutes, "j", _DETAILS, now)) == ids
 
 
 @pytest.mark.parametrize(
     ("fields", "is_all"),
-    [({}, True), ({"source": "allium"}, True), ({"job_id": "j"}, False), ({"table": "*"}, False)]
-    + [({"name": "*", "source": "allium"}, False)],
+    [
+        ({}, True),
+        ({"source": "allium"}, True),
+        ({"job_id": "j"}, False),
+        ({"table": "*"}, False),
+        ({"name": "*", "source": "allium"}, False),
+    ],
 )
 def test_a_mute_of_a_whole_source_names_no_jobs(fields: dict[str, Any], is_all: bool) -> None:
     assert is_of_all(_mute(**fields)) == is_all
@@ -137,6 +142,24 @@ _REMOVED = {"missing_since": NOW, "missing_polls": 3}
             "transporting",
             _STALLED | _REMOVED,
             [("stalled", "transporting"), ("removed", "transporting")],
+        ),
+        (
+            Known(status="staging", removed=True),
+            "transporting",
+            _REMOVED,
+            [("transporting", "staging"), ("removed", "transporting")],
+        ),
+        (
+            Known(status="transporting", stalled=True, removed=True),
+            "transporting",
+            {},
+            [("transporting", "transporting")],
+        ),
+        (
+            Known(status="transporting", stalled=True, removed=True),
+            "transporting",
+            _STALLED,
+            [("transporting", "transporting"), ("stalled", "transporting")],
         ),
     ],
 )

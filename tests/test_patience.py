@@ -142,7 +142,7 @@ def test_when_the_clock_was_set_nothing_begins_anew_that_is_not_counted(change: 
 _WAITS = st.one_of(st.just(timedelta(0)), st.timedeltas(timedelta(seconds=1), timedelta(hours=3)))
 _MINUTES = st.one_of(st.none(), st.integers(-300, 300).map(at))
 _JOBS = st.builds(
-    lambda status, **fields: _job(status, **fields),
+    _job,
     st.sampled_from(["staging", "transporting", "paused", "failed", "completed"]),
     moved_at=_MINUTES,
     stalled_at=_MINUTES,

@@ -824,3 +824,18 @@ async def test_what_a_mute_kept_is_told_after_a_restart_though_it_ended_before(
         for announced in ([("staging", "completed")], []):
             await watched.observe()
             assert watched.announced() == announced
+
+
+@pytest.mark.parametrize("bad", [web.Response(status=503), [job("j", organization_id="other")]])
+async def test_a_clock_that_was_set_before_a_poll_that_is_no_observation_makes_no_stall(
+    api: ScriptedServer, path: Path, time: Time, bad: Any
+) -> None:
+    api.answer = [job("j", "transporting")]
+    async with watching(api, path, now=time, uptime=lambda: 0.0) as watched:
+        await watched.observe()
+        time.passes(60)
+        api.answer = bad
+        await watched.observe()
+        api.answer = [job("j", "transporting")]
+        await watched.observe()
+        assert watched.types() == []
