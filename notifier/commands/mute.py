@@ -70,7 +70,7 @@ def unmute(
     ],
     config: ConfigOption = None,
 ) -> None:
-    """End mutes, and announce what they kept from people and is still so."""
+    """End mutes, and tell what they kept from people."""
     from urllib.parse import quote
 
     from notifier.muting import Unmuted
