@@ -8,6 +8,7 @@ from notifier.duration import format_duration
 from notifier.fields import origin
 from notifier.problem import os_words
 from notifier.route import RouteSettings, Subject, judge, route
+from notifier.rules import JobRules
 from notifier.settings import Settings
 from notifier.source import SourceSettings
 from notifier.summary import counted
@@ -59,6 +60,7 @@ def _lines(config: Config) -> Iterator[str]:
     yield f"sources  {len(settings.sources)}"
     for source in settings.sources:
         yield f"  {source.name}: {_source(source)}"
+        yield from (f"    {line}" for line in _watched(source))
     yield f"targets  {len(settings.targets)}"
     for name, target in settings.targets.items():
         yield f"  {name}: {target.shown}"
@@ -83,6 +85,35 @@ def _source(source: SourceSettings) -> str:
         f"every {format_duration(source.poll_idle_every)} while no job is active; the first poll "
         + ("announces all jobs" if source.first_poll == "announce" else "is a baseline and announces nothing")
     )
+
+
+def _watched(source: SourceSettings) -> Iterator[str]:
+    """Yield what is told beside a job's status: of all jobs, and of those for which it is otherwise."""
+    yield f"down after {format_duration(source.down_after)}; {_rules(source)}"
+    for each in source.jobs:
+        which = [
+            f"{key} {' or '.join(globs)}"
+            for key, globs in (("tables", each.tables), ("names", each.names))
+            if globs
+        ]
+        yield f"{' and '.join(which) or 'all'}: {_rules(each) or 'nothing is otherwise'}"
+
+
+def _rules(rules: SourceSettings | JobRules) -> str:
+    parts = [
+        f"{words}{format_duration(wait)}" if wait else f"{words.split(' after')[0].strip()} never"
+        for words, wait in (
+            ("stalled after ", rules.stalled_after),
+            ("stalled while staging after ", rules.staging_stalled_after),
+        )
+        if wait is not None
+    ]
+    if rules.milestones is not None:
+        shares = ", ".join(map(str, sorted(rules.milestones)))
+        parts.append(f"progress at {shares} %" if shares else "no progress")
+    if rules.remind_every:
+        parts.append(f"reminders every {format_duration(rules.remind_every)}")
+    return ", ".join(parts)
 
 
 def _routes(routes: list[RouteSettings]) -> Iterator[str]:

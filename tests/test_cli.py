@@ -185,7 +185,9 @@ state    {tmp_path}/state.db (new)
 
 sources  2
   prod: https://api.example.com, every 15s, every 1m while no job is active; the first poll is a baseline and announces nothing
+    down after 5m; stalled after 30m, stalled while staging after 6h, progress at 25, 50, 75 %
   test: https://api.allium.so, every 1m30s, every 5m while no job is active; the first poll announces all jobs
+    down after 5m; stalled after 30m, stalled while staging after 6h, progress at 25, 50, 75 %
 targets  6
   ops: webhook at https://ops.example.com:8443, not signed
   data: webhook at https://data.example.com, signed
