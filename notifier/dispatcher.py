@@ -12,7 +12,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
-from notifier.lanes import Batch, Lane, Waiting
+from notifier.lanes import Lane
 from notifier.model import Delivery, OpenBatch, RecordKey, utc_now
 from notifier.pauses import Pauses
 from notifier.probe import Probe
@@ -23,6 +23,7 @@ from notifier.sending import Receipt, SendError, Shipment, Target
 from notifier.settlement import Settlement, open_batch
 from notifier.shipping import find, ship
 from notifier.state import State
+from notifier.waiting import Batch, Waiting
 
 _log = logging.getLogger(__name__)
 

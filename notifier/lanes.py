@@ -5,44 +5,10 @@ import math
 from collections import deque
 from itertools import count
 
-import msgspec
-
-from notifier.model import RecordKey
 from notifier.probe import Probe
 from notifier.sending import Grouping
 from notifier.spacing import Spacing
-
-_Queue = tuple[RecordKey, str]
-"""Of a job, or of the events of a source that are about none; a replay has one of its own."""
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A pending delivery in a lane."""
-
-    key: RecordKey
-    """Of the record that holds it."""
-    delivery_id: str
-    due: float
-    """Not before this, in seconds of the monotonic clock."""
-    fresh: bool = True
-    """Never attempted: it may still be grouped with others."""
-    replay: bool = False
-    """It waits for no other delivery, and no other waits for it."""
-    cut_off: bool = False
-    """An earlier process may have ended in the middle of an attempt."""
-
-    @property
-    def queue(self) -> _Queue:
-        """What it stands in line with."""
-        return self.key, self.delivery_id if self.replay else ""
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Deliveries that are attempted together, always the same ones: most often a single one."""
-
-    members: tuple[Waiting, ...]
-    probing: bool = False
-    """Whether this attempt finds out if the target works again."""
+from notifier.waiting import Batch, Queue, Waiting
 
 
 class Lane:
@@ -77,11 +43,11 @@ class Lane:
         self._size = 0
         self._under_way = 0
         self._retried = False
-        self._queues: dict[_Queue, deque[tuple[int, Waiting]]] = {}
+        self._queues: dict[Queue, deque[tuple[int, Waiting]]] = {}
         """What no batch has taken yet."""
-        self._taken: set[_Queue] = set()
+        self._taken: set[Queue] = set()
         """Those whose oldest delivery is in a batch: under way, or to be tried again."""
-        self._heads: list[tuple[float, int, _Queue]] = []
+        self._heads: list[tuple[float, int, Queue]] = []
         """The first of each queue that is not taken; what is stale is passed over."""
         self._again: list[tuple[float, int, Batch]] = []
 
@@ -174,7 +140,7 @@ class Lane:
             heapq.heappop(self._heads)
         return min((heap[0][0] for heap in (self._heads, self._again) if heap), default=None)
 
-    def _is_current(self, order: int, name: _Queue) -> bool:
+    def _is_current(self, order: int, name: Queue) -> bool:
         return name not in self._taken and name in self._queues and self._queues[name][0][0] == order
 
     def _next(self, now: float) -> tuple[Waiting, ...]:
@@ -204,7 +170,7 @@ class Lane:
         self._retried = self._grouping is not None or not self._retried
         return self._retried
 
-    def _group(self, first: _Queue, now: float) -> tuple[Waiting, ...]:
+    def _group(self, first: Queue, now: float) -> tuple[Waiting, ...]:
         """Return what goes together with the head of a queue, in order; nothing when it goes alone."""
         if self._grouping is None or not self._is_groupable(self._queues[first][0][1], now):
             return ()
@@ -233,7 +199,7 @@ class Lane:
             if name in self._queues:
                 self._offer(name)
 
-    def _offer(self, name: _Queue) -> None:
+    def _offer(self, name: Queue) -> None:
         order, first = self._queues[name][0]
         heapq.heappush(self._heads, (first.due, order, name))
 

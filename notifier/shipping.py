@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from notifier.lanes import Batch, Waiting
 from notifier.model import Delivery, Event, RecordKey
 from notifier.outbox import present
 from notifier.records import Records
 from notifier.retry import in_doubt_since, in_doubt_until
 from notifier.sending import Shipment
+from notifier.waiting import Batch, Waiting
 
 Found = tuple[RecordKey, Event, Delivery]
 """A delivery with its event, and the key of the record that holds them."""

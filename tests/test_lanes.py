@@ -13,11 +13,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from notifier.lanes import Batch, Lane, Waiting
+from notifier.lanes import Lane
 from notifier.model import RecordKey
 from notifier.probe import Probe
 from notifier.sending import Grouping
 from notifier.spacing import Spacing
+from notifier.waiting import Batch, Waiting
 
 
 def _waiting(job: str, number: int = 1, due: float = 0.0) -> Waiting:

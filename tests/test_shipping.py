@@ -3,12 +3,12 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
-from notifier.lanes import Batch, Waiting
 from notifier.model import Attempt, AttemptOutcome, Delivery, Event, JobRecord, Place, RecordKey, SourceRecord
 from notifier.outbox import with_events
 from notifier.records import Records
 from notifier.sending import Shipment
 from notifier.shipping import find, ship
+from notifier.waiting import Batch, Waiting
 from tests.records import NOW, at, delivery, of, record
 
 PLACE = Place(configured="#data", id="C1")

@@ -1,0 +1,37 @@
+"""What waits in a target's lane, and what of it goes together."""
+
+import msgspec
+
+from notifier.model import RecordKey
+
+Queue = tuple[RecordKey, str]
+"""Of a job, or of the events of a source that are about none; a replay has one of its own."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A pending delivery in a lane."""
+
+    key: RecordKey
+    """Of the record that holds it."""
+    delivery_id: str
+    due: float
+    """Not before this, in seconds of the monotonic clock."""
+    fresh: bool = True
+    """Never attempted: it may still be grouped with others."""
+    replay: bool = False
+    """It waits for no other delivery, and no other waits for it."""
+    cut_off: bool = False
+    """An earlier process may have ended in the middle of an attempt."""
+
+    @property
+    def queue(self) -> Queue:
+        """What it stands in line with."""
+        return self.key, self.delivery_id if self.replay else ""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Deliveries that are attempted together, always the same ones: most often a single one."""
+
+    members: tuple[Waiting, ...]
+    probing: bool = False
+    """Whether this attempt finds out if the target works again."""
