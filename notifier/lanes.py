@@ -2,13 +2,18 @@
 
 import heapq
 import math
-from collections import deque
-from itertools import count
+from collections import Counter, deque
+from itertools import count, takewhile
+
+from msgspec.structs import replace
 
 from notifier.probe import Probe
 from notifier.sending import Grouping
 from notifier.spacing import Spacing
 from notifier.waiting import Batch, Queue, Waiting
+
+_Again = tuple[float, int, Batch]
+"""What is to be attempted again: from when on, what breaks a tie, and what it is."""
 
 
 class Lane:
@@ -24,6 +29,9 @@ class Lane:
     While the target is probed nothing new goes together, and retries take turns with what was never
     attempted: a few messages that a receiver always fails at must not keep the others from showing that it
     works. With a grouping retries go first: what was never attempted can still be grouped afterwards.
+
+    While it is quiet a job's deliveries sleep; but when one of them is loud, all up to that one go. With a
+    grouping, what was held goes together afterwards, however little it is.
     """
 
     def __init__(
@@ -49,7 +57,14 @@ class Lane:
         """Those whose oldest delivery is in a batch: under way, or to be tried again."""
         self._heads: list[tuple[float, int, Queue]] = []
         """The first of each queue that is not taken; what is stale is passed over."""
-        self._again: list[tuple[float, int, Batch]] = []
+        self._again: list[_Again] = []
+        self._quiet = False
+        self._loud: Counter[Queue] = Counter()
+        """How many loud deliveries each queue has, those in a batch included."""
+        self._asleep: dict[Queue, _Again | None] = {}
+        """What is not offered because it is quiet: a queue, or with its batch each queue that one is from."""
+        self._held_before = 0
+        """What came earlier, and is not loud, was held."""
 
     def __len__(self) -> int:
         """Return how many deliveries wait or are under way."""
@@ -60,9 +75,38 @@ class Lane:
         """Whether the target failed repeatedly and has not worked since."""
         return self._probe.active
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only what is loud may go."""
+        return self._quiet
+
+    @property
+    def asleep(self) -> int:
+        """How many deliveries wait for the end of the quiet."""
+        batches = dict.fromkeys(batch for batch in self._asleep.values() if batch is not None)
+        behind = sum(len(self._queues.get(name, ())) for name in self._asleep)
+        return behind + sum(len(batch.members) for _, _, batch in batches)
+
+    def set_quiet(self, quiet: bool) -> None:
+        """Let only what is loud go, or everything again; attempts under way may end."""
+        if quiet == self._quiet:
+            return
+        self._quiet = quiet
+        if not quiet:
+            self._held_before = next(self._order)
+        batches = [*self._again, *dict.fromkeys(each for each in self._asleep.values() if each is not None)]
+        self._heads, self._again, self._asleep = [], [], {}
+        for name in self._queues.keys() - self._taken:
+            self._offer(name)
+        for batch in batches:
+            self._offer_again(batch)
+
     def add(self, waiting: Waiting) -> None:
         """Queue a delivery behind the earlier ones of its job."""
         self._size += 1
+        if waiting.loud:
+            self._loud[waiting.queue] += 1
+            self._wake(waiting.queue)
         if not waiting.fresh and waiting.queue not in self._queues and waiting.queue not in self._taken:
             self._taken.add(waiting.queue)
             self._push(Batch((waiting,)), waiting.due)
@@ -75,6 +119,7 @@ class Lane:
     def restore(self, members: tuple[Waiting, ...]) -> None:
         """Queue a batch that was attempted before, before its jobs' later deliveries are added."""
         self._size += len(members)
+        self._loud.update(member.queue for member in members if member.loud)
         self._taken.update(member.queue for member in members)
         self._push(Batch(members), max(member.due for member in members))
 
@@ -90,6 +135,11 @@ class Lane:
     def finish(self, batch: Batch) -> None:
         """Take a batch out: it was delivered, or given up; the jobs' next ones may go."""
         self._size -= len(batch.members)
+        for member in batch.members:
+            if member.loud:
+                self._loud[member.queue] -= 1
+                if not self._loud[member.queue]:
+                    del self._loud[member.queue]
         self._release(batch)
 
     def retry(self, batch: Batch, due: float) -> None:
@@ -100,8 +150,7 @@ class Lane:
     def split(self, batch: Batch, due: float) -> None:
         """Have the members of a batch attempted one by one, not before `due`."""
         alone = [
-            (next(self._order), Waiting(each.key, each.delivery_id, due, fresh=False, replay=each.replay))
-            for each in batch.members
+            (next(self._order), replace(each, due=due, fresh=False, cut_off=False)) for each in batch.members
         ]
         for entry in reversed(alone):
             self._queues.setdefault(entry[1].queue, deque()).appendleft(entry)
@@ -176,18 +225,23 @@ class Lane:
             return ()
         if self._probe.active:
             return ()  # what fails together would have to wait together, long after the target works again
-        waiting: list[tuple[int, Waiting]] = []
-        for name, queue in self._queues.items():
-            if name not in self._taken:
-                for order, each in queue:
-                    if not self._is_groupable(each, now):
-                        break
-                    waiting.append((order, each))
-        if len(waiting) <= self._grouping.over:
+        awake = self._loud if self._quiet else self._queues
+        waiting = [each for name in awake if name not in self._taken for each in self._line(name, now)]
+        together = sorted(pair for pair in waiting if pair[1].key[0] == first[0][0])
+        if len(waiting) <= self._grouping.over and not any(self._is_held(*pair) for pair in together):
             return ()
-        source = first[0][0]
-        together = sorted(pair for pair in waiting if pair[1].key[0] == source)
         return tuple(each for _, each in together[: self._grouping.limit])
+
+    def _line(self, name: Queue, now: float) -> list[tuple[int, Waiting]]:
+        """Return what may go together of a queue."""
+        line = list(takewhile(lambda pair: self._is_groupable(pair[1], now), self._queues[name]))
+        while self._quiet and line and not line[-1][1].loud:
+            line.pop()
+        return line
+
+    def _is_held(self, order: int, waiting: Waiting) -> bool:
+        was_there = order < self._held_before and not waiting.loud
+        return not self._quiet and (waiting.held or was_there)
 
     def _is_groupable(self, waiting: Waiting, now: float) -> bool:
         return waiting.fresh and waiting.due <= now
@@ -200,8 +254,31 @@ class Lane:
                 self._offer(name)
 
     def _offer(self, name: Queue) -> None:
-        order, first = self._queues[name][0]
-        heapq.heappush(self._heads, (first.due, order, name))
+        if self._is_asleep(name):
+            self._asleep[name] = None
+        else:
+            order, first = self._queues[name][0]
+            heapq.heappush(self._heads, (first.due, order, name))
 
     def _push(self, batch: Batch, due: float) -> None:
-        heapq.heappush(self._again, (due, next(self._order), batch))
+        self._offer_again((due, next(self._order), batch))
+
+    def _offer_again(self, again: _Again) -> None:
+        names = {member.queue for member in again[2].members}
+        if all(map(self._is_asleep, names)):
+            self._asleep.update(dict.fromkeys(names, again))
+        else:
+            heapq.heappush(self._again, again)
+
+    def _is_asleep(self, name: Queue) -> bool:
+        return self._quiet and name not in self._loud
+
+    def _wake(self, name: Queue) -> None:
+        if name not in self._asleep:
+            return
+        if (again := self._asleep.pop(name)) is None:
+            self._offer(name)
+        else:
+            for member in again[2].members:
+                self._asleep.pop(member.queue, None)
+            heapq.heappush(self._again, again)

@@ -22,6 +22,10 @@ class Waiting(msgspec.Struct, frozen=True):
     """It waits for no other delivery, and no other waits for it."""
     cut_off: bool = False
     """An earlier process may have ended in the middle of an attempt."""
+    loud: bool = False
+    """It goes also when it is quiet."""
+    held: bool = False
+    """It was made when it was quiet, in an earlier process, and never attempted."""
 
     @property
     def queue(self) -> Queue:

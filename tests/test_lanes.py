@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from notifier.lanes import Lane
 from notifier.model import RecordKey
@@ -470,6 +471,9 @@ class _Watched:
 
     def __init__(self, concurrency: int, *, interval: float, grouping: Grouping | None, probe: Probe) -> None:
         self.lane = Lane(concurrency, spacing=Spacing(interval), grouping=grouping, probe=probe)
+        self.quiet = False
+        self.was_held: set[str] = set()
+        """What was there when the quiet ended."""
         self.now = 0.0
         self.concurrency, self.interval, self.grouping, self.probe = concurrency, interval, grouping, probe
         self.lines: dict[_Line, list[Waiting]] = {}
@@ -493,6 +497,15 @@ class _Watched:
             self._note(member)
         self.again.append((max(member.due for member in members), members))
         self.lane.restore(members)
+
+    def set_quiet(self, quiet: bool) -> None:
+        if self.quiet and not quiet:
+            self.was_held.update(
+                each.delivery_id for line in self.lines.values() for each in line if not each.loud
+            )
+        self.quiet = quiet
+        self.lane.set_quiet(quiet)
+        assert self.lane.is_quiet == quiet
 
     def hold(self, until: float) -> None:
         self.held_until = max(self.held_until, until)
@@ -541,12 +554,12 @@ class _Watched:
         self.under_way.remove(batch)
         for member in batch.members:
             line = self.lines[_line(member)]
-            alone = Waiting(member.key, member.delivery_id, due, fresh=False, replay=member.replay)
+            alone = replace(member, due=due, fresh=False)
             line[line.index(member)] = alone
         self.lane.split(batch, due)
 
     def next_due(self) -> float | None:
-        dues = [due for due, _ in self.again] + [front.due for front in self._fronts()]
+        dues = self._retries() + [front.due for front in self._fronts()]
         if not dues or len(self.under_way) >= (1 if self.probe.active else self.concurrency):
             return None
         return max(min(dues), self._free_from())
@@ -558,12 +571,14 @@ class _Watched:
         assert len(self.lane) == sum(map(len, self.lines.values()))
         assert self.lane.probing == self.probe.active
         # What only the interval or the probing delays is still to be done; what a hold delays is not.
-        dues = [due for due, _ in self.again] + [front.due for front in self._fronts()]
+        dues = self._retries() + [front.due for front in self._fronts()]
         to_do = any(max(due, self.held_until) <= self.now for due in dues)
         assert self.lane.is_idle(self.now) == (not self.under_way and not to_do)
+        assert self.lane.asleep == self._asleep()
 
     def work_off(self) -> None:
         """Let every attempt succeed from now on, and each start as soon as it may."""
+        self.set_quiet(False)
         for _ in range(2 * len(self.lane) + 1):
             for batch in self.under_way.copy():
                 self.succeed(batch)
@@ -586,6 +601,22 @@ class _Watched:
         self.arrivals[waiting.delivery_id] = len(self.arrivals)
         self.lines.setdefault(_line(waiting), []).append(waiting)
 
+    def _sleeps(self, name: _Line) -> bool:
+        return self.quiet and not any(each.loud for each in self.lines[name])
+
+    def _batch_sleeps(self, members: tuple[Waiting, ...]) -> bool:
+        return all(self._sleeps(_line(member)) for member in members)
+
+    def _asleep(self) -> int:
+        awake = [members for _, members in self.again if not self._batch_sleeps(members)]
+        awake += [batch.members for batch in self.under_way]
+        taken = {_line(member) for members in awake for member in members}
+        return sum(len(line) for name, line in self.lines.items() if self._sleeps(name) and name not in taken)
+
+    def _retries(self) -> list[float]:
+        """Return when each batch may be tried again that does not sleep."""
+        return [due for due, members in self.again if not self._batch_sleeps(members)]
+
     def _fixed(self) -> set[Waiting]:
         """Return what is in a batch: under way, or to be tried again."""
         batches = [members for _, members in self.again] + [batch.members for batch in self.under_way]
@@ -593,7 +624,11 @@ class _Watched:
 
     def _untaken(self) -> list[list[Waiting]]:
         fixed = self._fixed()
-        return [line for line in self.lines.values() if line and line[0] not in fixed]
+        return [
+            line
+            for name, line in self.lines.items()
+            if line and line[0] not in fixed and not self._sleeps(name)
+        ]
 
     def _fronts(self) -> list[Waiting]:
         return [line[0] for line in self._untaken()]
@@ -619,7 +654,7 @@ class _Watched:
 
     def _check_members(self, batch: Batch) -> None:
         """Check that it is what was attempted before, or what has waited longest with what goes with it."""
-        retries = [due for due, _ in self.again]
+        retries = self._retries()
         if any(members == batch.members for _, members in self.again):
             due, others = self._due_of(batch), retries
             if not batch.probing:
@@ -644,13 +679,22 @@ class _Watched:
         return next(due for due, members in self.again if members == batch.members)
 
     def _going_with(self, front: Waiting) -> tuple[Waiting, ...]:
-        groupable = [each for line in self._untaken() for each in takewhile(self._is_groupable, line)]
-        if self.grouping is None or front not in groupable or len(groupable) <= self.grouping.over:
+        if self.grouping is None or not self._is_groupable(front):
             return (front,)
+        groupable = [each for line in self._untaken() for each in self._groupable(line)]
         assert not self.attempted.intersection(each.delivery_id for each in groupable)
         together = [each for each in groupable if each.key[0] == front.key[0]]
+        held = [each for each in together if each.held or each.delivery_id in self.was_held]
+        if len(groupable) <= self.grouping.over and (self.quiet or not held):
+            return (front,)
         together.sort(key=lambda each: self.arrivals[each.delivery_id])
-        return tuple(together[: self.grouping.limit])
+        return tuple(together[: self.grouping.limit]) or (front,)
+
+    def _groupable(self, line: list[Waiting]) -> list[Waiting]:
+        groupable = list(takewhile(self._is_groupable, line))
+        if not self.quiet:
+            return groupable
+        return groupable[: max((n for n, each in enumerate(groupable, 1) if each.loud), default=0)]
 
     def _is_groupable(self, waiting: Waiting) -> bool:
         return waiting.fresh and waiting.due <= self.now and not self.probe.active
@@ -673,9 +717,8 @@ class _AnyUse(RuleBasedStateMachine):
         self.watched: _Watched
         self.numbers = count()
 
-    def waiting(self, key: RecordKey, wait: float, *, fresh: bool = True, replay: bool = False) -> Waiting:
-        due = self.watched.now + wait
-        return Waiting(key, f"dlv_{next(self.numbers)}", due, fresh=fresh, replay=replay)
+    def waiting(self, key: RecordKey, wait: float, **flags: bool) -> Waiting:
+        return Waiting(key, f"dlv_{next(self.numbers)}", self.watched.now + wait, **flags)
 
     def pick(self, index: int) -> Batch:
         return self.watched.under_way[index % len(self.watched.under_way)]
@@ -684,26 +727,39 @@ class _AnyUse(RuleBasedStateMachine):
     def start(self, watched: _Watched) -> None:
         self.watched = watched
 
-    @rule(source=_SOURCES, job=_JOBS, wait=_TIMES | st.just(0.0), fresh=st.booleans() | st.just(value=True))
-    def add(self, source: str, job: str | None, wait: float, fresh: bool) -> None:
-        self.watched.add(self.waiting((source, job), wait, fresh=fresh))
+    @rule(
+        source=_SOURCES,
+        job=_JOBS,
+        wait=_TIMES | st.just(0.0),
+        fresh=st.booleans() | st.just(value=True),
+        loud=st.booleans(),
+        held=st.booleans(),
+    )
+    def add(self, *, source: str, job: str | None, wait: float, fresh: bool, loud: bool, held: bool) -> None:
+        self.watched.add(
+            self.waiting((source, job), wait, fresh=fresh, loud=loud, held=held and fresh and not loud)
+        )
 
     @rule(source=_SOURCES, jobs=st.lists(_JOBS, min_size=2, max_size=8))
     def add_many(self, source: str, jobs: list[str | None]) -> None:
         for job in jobs:
             self.watched.add(self.waiting((source, job), 0.0))
 
-    @rule(source=_SOURCES, job=_JOBS, wait=_TIMES, fresh=st.booleans())
-    def add_replay(self, source: str, job: str | None, wait: float, fresh: bool) -> None:
-        self.watched.add(self.waiting((source, job), wait, fresh=fresh, replay=True))
+    @rule(source=_SOURCES, job=_JOBS, wait=_TIMES, fresh=st.booleans(), loud=st.booleans())
+    def add_replay(self, source: str, job: str | None, wait: float, fresh: bool, loud: bool) -> None:
+        self.watched.add(self.waiting((source, job), wait, fresh=fresh, replay=True, loud=loud))
 
     @rule(
-        source=_SOURCES, jobs=st.lists(st.tuples(_JOBS, _TIMES), min_size=2, max_size=5), fresh=st.booleans()
+        source=_SOURCES,
+        jobs=st.lists(
+            st.tuples(_JOBS, _TIMES, st.sampled_from([True, False, False])), min_size=2, max_size=5
+        ),
+        fresh=st.booleans(),
     )
-    def restore(self, source: str, jobs: list[tuple[str | None, float]], fresh: bool) -> None:
+    def restore(self, source: str, jobs: list[tuple[str | None, float, bool]], fresh: bool) -> None:
         members = tuple(
-            self.waiting((source, job), wait, fresh=fresh)
-            for job, wait in jobs
+            self.waiting((source, job), wait, fresh=fresh, loud=loud)
+            for job, wait, loud in jobs
             if not self.watched.lines.get(((source, job), ""))
         )
         if members:
@@ -766,6 +822,10 @@ class _AnyUse(RuleBasedStateMachine):
         several = [batch for batch in self.watched.under_way if len(batch.members) > 1]
         batch = several[index % len(several)] if several else self.pick(index)
         self.watched.split(batch, self.watched.now + wait)
+
+    @rule(quiet=st.booleans())
+    def set_quiet(self, quiet: bool) -> None:
+        self.watched.set_quiet(quiet)
 
     @rule(wait=_TIMES)
     def hold(self, wait: float) -> None:
