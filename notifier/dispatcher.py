@@ -12,10 +12,12 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from notifier.hours import QuietHours
 from notifier.lanes import Lane
 from notifier.model import Delivery, OpenBatch, RecordKey, utc_now
 from notifier.pauses import Pauses
 from notifier.probe import Probe
+from notifier.quiet import QuietSettings
 from notifier.recovery import Recovery
 from notifier.report import describe, raised_in, report
 from notifier.retry import Outcome, RetryPolicy, judge
@@ -35,6 +37,7 @@ class Dispatcher:
 
     With `once` each delivery is attempted at most one time (and one more alone, when it was refused
     together with others), and `run` returns when nothing is due.
+    In `quiet` hours nothing is attempted but replays, excepted events, and the earlier ones of their jobs.
     `died` is called after each commit that made dead letters, `settled` after each attempt with the keys of
     the records whose deliveries these were, `heard` with source, target and what failed.
     """
@@ -45,6 +48,7 @@ class Dispatcher:
         *,
         state: State,
         retry: RetryPolicy,
+        quiet: QuietSettings | None = None,
         once: bool = False,
         died: Callable[[], None] = lambda: None,
         settled: Callable[[Sequence[RecordKey]], None] = lambda _: None,
@@ -55,6 +59,7 @@ class Dispatcher:
         self.name = target.name
         self.failures = 0
         """Attempts that failed since the start."""
+        self.quiet = quiet
         self._target = target
         self._state = state
         self._retry = retry
@@ -83,6 +88,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._recovery = Recovery(target, first=retry.first_retry)
         self._stopping = False
+        self._hours = QuietHours(quiet)
 
     def __len__(self) -> int:
         """Return how many deliveries are still to be made."""
@@ -90,7 +96,8 @@ class Dispatcher:
 
     def add(self, key: RecordKey, delivery_id: str) -> None:
         """Queue a new delivery, stored as pending, behind the earlier ones of its job."""
-        self._lane.add(Waiting(key, delivery_id, time.monotonic()))
+        waiting = Waiting(key, delivery_id, time.monotonic())
+        self._lane.add(replace(waiting, loud=self._is_loud(waiting)))
         self._wake.set()
 
     def resume(self, key: RecordKey, delivery: Delivery) -> None:
@@ -98,7 +105,9 @@ class Dispatcher:
 
         A pause that the target asked the earlier process for still holds.
         """
-        self._lane.add(self._waiting(key, delivery))
+        waiting = self._waiting(key, delivery)
+        held = not waiting.loud and self._hours.held(delivery)
+        self._lane.add(replace(waiting, held=held))
         self._hold_on(delivery)
         if delivery.replay and not delivery.attempts:
             self._lane.hurry()
@@ -144,15 +153,27 @@ class Dispatcher:
         """Attempt what is due, until stopped. Raises StoreError, in a group, when the state fails."""
         async with asyncio.TaskGroup() as attempts:
             while not self._stopping:
+                self._keep_quiet()
                 for batch in self._lane.take(time.monotonic()):
                     attempts.create_task(self._attempt(batch), name=f"attempt for {self.name}")
                 if self._once and self._lane.is_idle(time.monotonic()):
                     return
                 await self._something_to_do()
 
+    def _keep_quiet(self) -> None:
+        until = self._hours.until(self._now())
+        if until is not None:
+            self._lane.set_quiet(True)
+        if (news := self._hours.news(until, lambda: self._lane.asleep)) is not None:
+            _log.info("%s: %s", self.name, news)
+        if until is None:
+            self._lane.set_quiet(False)
+
     async def _something_to_do(self) -> None:
         due = self._lane.next_due()
         wait = None if due is None or math.isinf(due) else max(0.0, due - time.monotonic())
+        if (look_after := self._hours.look_after(self._now())) is not None:
+            wait = min(look_after.total_seconds(), math.inf if wait is None else wait)
         try:
             async with asyncio.timeout(wait):
                 await self._wake.wait()
@@ -187,6 +208,7 @@ class Dispatcher:
             took=took,
             chance=self._chance(),
             paused=self._pauses.within(found[0][2].first_attempt_at or now, now),
+            quiet=self._quiet_since(batch, found[0][2].first_attempt_at or now, now),
             alone=len(found) == 1,
         )
         judged = [(key, event, *verdict(each)) for key, event, each in found]
@@ -221,6 +243,12 @@ class Dispatcher:
             was_that = await self._recovery.wait(wait)
             due = 0.0 if was_that else time.monotonic()  # the first to go: the others need not find out, too
         self._go_on(batch, outcome, error, due)
+
+    def _quiet_since(self, batch: Batch, since: datetime, now: datetime) -> timedelta:
+        """Return how long the members were held because it was quiet, beside the target's own pauses."""
+        if all(member.loud for member in batch.members):
+            return timedelta(0)
+        return self._hours.within(since, now, pauses=self._pauses.shares(since, now))
 
     async def _fix(self, batch: Batch) -> OpenBatch | None:
         """Return what is stored of an attempt before it is made, where deliveries can be grouped.
@@ -280,7 +308,7 @@ class Dispatcher:
         due = min(longest, self._clock_time(delivery.next_attempt_at))
         if delivery.replay and not delivery.attempts:
             due = 0.0  # before all others
-        return Waiting(
+        waiting = Waiting(
             key,
             delivery.id,
             due,
@@ -288,6 +316,12 @@ class Dispatcher:
             replay=delivery.replay,
             cut_off=cut_off,
         )
+        return replace(waiting, loud=self._is_loud(waiting))
+
+    def _is_loud(self, waiting: Waiting) -> bool:
+        if waiting.replay:
+            return True  # a person who has it sent again waits for it, at whatever hour
+        return self._hours.excepts_any and self._hours.excepts(find(self._state.records, waiting)[1].type)
 
     def _clock_time(self, at: datetime | None) -> float:
         """Return a time in seconds of the monotonic clock; the present for None and for what is over."""

@@ -18,7 +18,11 @@ class Pauses:
             start, end = min(begun, start), max(last, end)
         self._pauses = [*self._pauses[1 - _REMEMBERED :], (start, end)]
 
+    def shares(self, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+        """Return what of a time was pause."""
+        shares = ((max(since, start), min(until, end)) for start, end in self._pauses)
+        return [(start, end) for start, end in shares if start < end]
+
     def within(self, since: datetime, until: datetime) -> timedelta:
         """Return how much of a time was pause."""
-        shares = (min(until, end) - max(since, start) for start, end in self._pauses)
-        return sum((share for share in shares if share > timedelta(0)), timedelta(0))
+        return sum((end - start for start, end in self.shares(since, until)), timedelta(0))

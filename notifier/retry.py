@@ -33,12 +33,14 @@ def judge(
     took: timedelta,
     chance: float,
     paused: timedelta = timedelta(0),
+    quiet: timedelta = timedelta(0),
     alone: bool = True,
 ) -> tuple[Outcome, Delivery]:
     """Return what an attempt that just ended, and took this long, makes of its delivery.
 
     `chance`, from 0 to 1, is the jitter: 0 is half the nominal wait, 1 is one and a half times it.
     `paused` is how long, since the first attempt, the target was left alone because it asked for it.
+    `quiet` is how long, beside that, it was kept waiting because it was quiet.
     `alone` is false for what was sent together with others.
     """
     started = now - took
@@ -66,7 +68,7 @@ def judge(
         return "delivered", msgspec.structs.replace(tried, state="delivered", ended_at=now)
     if error.refused == "message" and not alone:
         return "split", tried
-    if error.refused or now - first - held >= policy.give_up_after:
+    if error.refused or now - first - held - quiet >= policy.give_up_after:
         return "dead", msgspec.structs.replace(tried, state="dead", ended_at=now)
     wait = backoff(tried.attempts, policy, chance)
     if error.retry_after is not None:

@@ -30,6 +30,7 @@ from notifier.model import (
 )
 from notifier.outbox import absorb, delivery_id, replay, with_events
 from notifier.pipeline import Pipeline
+from notifier.quiet import QuietSettings
 from notifier.retry import RetryPolicy
 from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.spacing import Spacing
@@ -140,12 +141,19 @@ class Bench:
         return [(delivery.state, delivery.attempts) for delivery in record.deliveries]
 
 
-def _with_event(old: JobRecord | None, *, id_: str, seq: int, at: datetime | None = None) -> JobRecord:
+def _with_event(
+    old: JobRecord | None,
+    *,
+    id_: str,
+    seq: int,
+    at: datetime | None = None,
+    type_: str = "backfill.staging",
+) -> JobRecord:
     now = at or utc_now()
     event = Event(
         id=id_,
         seq=seq,
-        type="backfill.staging",
+        type=type_,
         status="staging",
         previous_status=None,
         observed_at=now,
@@ -589,7 +597,7 @@ class Desk:
         self.dispatcher = self._dispatcher()
         await Pipeline(self.state, {"ops": self.dispatcher}, clock).resume(["s"])
 
-    async def observe(self, *job_ids: str | None) -> list[str]:
+    async def observe(self, *job_ids: str | None, type_: str = "backfill.staging") -> list[str]:
         """Commit an event of each job, None for the source, and queue them all at once; return their ids."""
         ids = []
         for job_id in job_ids:
@@ -598,7 +606,7 @@ class Desk:
             if job_id is None:
                 await self.state.commit(sources={"s": partial(_with_own_event, id_=ids[-1], seq=seq)})
             else:
-                job_update = partial(_with_event, id_=ids[-1], seq=seq, at=clock())
+                job_update = partial(_with_event, id_=ids[-1], seq=seq, at=clock(), type_=type_)
                 await self.state.commit(jobs={("s", job_id): job_update})
         for job_id, id_ in zip(job_ids, ids, strict=True):
             self.dispatcher.add(("s", job_id), delivery_id(id_, "ops"))
@@ -1170,3 +1178,188 @@ async def test_refused_credentials_count_as_failures_but_not_as_a_target_that_is
         assert d.dispatcher.failures == 5
         assert d.states() == [("delivered", 6)]
     assert "failed repeatedly" not in caplog.text
+
+
+# ------------------------------------------------------------------------------------- quiet hours
+
+
+BEGINS, ENDS = 1800.0, 5400.0
+QUIET = QuietSettings.model_validate({"from": "11:00", "to": "12:00", "except": ["backfill.failed"]})
+MANY = Grouping(over=10, limit=40)
+
+
+@simulated
+async def test_in_quiet_hours_deliveries_are_held_and_go_together_at_their_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    target = Told(grouping=MANY)
+    async with desk(tmp_path, target, quiet=QUIET) as d, at_work(d):
+        [before] = await d.observe("j")
+        await at(BEGINS)
+        held = await d.observe("j", "k", None)
+        await at(ENDS - 1)
+        assert target.sent == [[before]]
+        assert d.states("k") == [("pending", 0)]
+        await at(ENDS + 1)
+        assert target.attempts == [0.0, ENDS]
+        after = await d.observe("j", "k")
+        await at(ENDS + 2)
+    assert target.sent == [[before], held, *([each] for each in after)]
+    told = [record.getMessage() for record in caplog.records if "quiet" in record.getMessage()]
+    assert told == [
+        "ops: quiet until Sat 12:00 UTC, 3 deliveries are held",
+        "ops: no longer quiet, 3 deliveries were held",
+    ]
+
+
+@simulated
+async def test_quiet_hours_that_hold_nothing_are_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with desk(tmp_path, Told(), quiet=QUIET) as d, at_work(d):
+        await at(BEGINS + 10)
+        await d.observe("j", type_="backfill.failed")
+        await at(ENDS + 100_000)
+    assert "quiet" not in caplog.text
+
+
+@simulated
+async def test_an_excepted_event_goes_at_once_with_the_earlier_ones_of_its_job(tmp_path: Path) -> None:
+    target = Told(grouping=MANY)
+    async with desk(tmp_path, target, quiet=QUIET) as d, at_work(d):
+        await at(BEGINS + 10)
+        [first, held] = await d.observe("j", "k")
+        await at(BEGINS + 500)
+        [loud] = await d.observe("j", type_="backfill.failed")
+        await at(BEGINS + 501)
+        assert target.sent == [[first], [loud]]
+        assert target.attempts == [BEGINS + 500] * 2
+        await at(ENDS + 1)
+    assert target.sent == [[first], [loud], [held]]
+
+
+@simulated
+async def test_a_replay_goes_at_once_at_whatever_hour(tmp_path: Path) -> None:
+    target = Told(SendError("answered 400", refused="message"))
+    async with desk(tmp_path, target, quiet=QUIET) as d, at_work(d):
+        await d.observe("j")
+        await at(BEGINS + 10)
+        await d.observe("k")
+        await d.replays("j")
+        await at(BEGINS + 11)
+        assert (d.states("j"), d.states("k")) == ([("delivered", 1)], [("pending", 0)])
+
+
+@simulated
+async def test_what_failed_before_the_quiet_hours_is_tried_again_after_them(tmp_path: Path) -> None:
+    target = Told(*[BROKEN] * 20)
+    async with desk(tmp_path, target, quiet=QUIET) as d, at_work(d):
+        await at(BEGINS - 7)
+        await d.observe("j")
+        await at(ENDS + 1)
+        assert target.attempts == [BEGINS - 7, BEGINS - 2, ENDS]
+
+
+@simulated
+async def test_quiet_hours_count_for_no_delivery_as_trying_but_for_excepted_ones(tmp_path: Path) -> None:
+    policy = msgspec.structs.replace(SLOW, give_up_after=timedelta(seconds=60))
+    target = Told(*[BROKEN] * 100)
+    async with desk(tmp_path, target, quiet=QUIET, retry=policy) as d, at_work(d):
+        await at(BEGINS - 12)
+        await d.observe("j")
+        await d.observe("k", type_="backfill.failed")
+        await at(ENDS - 1)
+        assert (d.states("j")[0][0], d.states("k")[0][0]) == ("pending", "dead")
+        await at(ENDS + 1)
+        assert d.states("j")[0][0] == "pending"
+        await at(ENDS + 200)
+        assert d.states("j")[0][0] == "dead"
+        ended = d.record().deliveries[0].ended_at
+        assert ended is not None
+        assert _seconds(ended) == pytest.approx(ENDS + 48, abs=40)
+
+
+@simulated
+async def test_a_pause_in_quiet_hours_counts_once(tmp_path: Path) -> None:
+    policy = msgspec.structs.replace(SLOW, give_up_after=timedelta(seconds=60))
+    asks = SendError("answered 429", retry_after=timedelta(seconds=ENDS - BEGINS))
+    target = Told(asks, *[BROKEN] * 100)
+    async with desk(tmp_path, target, quiet=QUIET, retry=policy) as d, at_work(d):
+        await at(BEGINS - 1)
+        await d.observe("j")
+        await at(ENDS + 1000)
+        assert d.states("j")[0][0] == "dead"
+        assert target.attempts[-1] < ENDS + 150
+
+
+@simulated
+async def test_after_a_restart_what_was_made_in_quiet_hours_goes_together(tmp_path: Path) -> None:
+    target = Told(grouping=MANY)
+    async with desk(tmp_path, target, quiet=QUIET) as d:
+        async with at_work(d):
+            await at(BEGINS + 10)
+            held = await d.observe("j", "k")
+            [loud] = await d.observe("j", type_="backfill.failed")
+            await at(BEGINS + 11)
+            later = await d.observe("k", "l")
+            await at(BEGINS + 12)
+        assert target.sent == [[held[0]], [loud]]
+        await at(ENDS + 100)
+        await d.restart()
+        async with at_work(d):
+            await at(ENDS + 101)
+    assert target.sent[2:] == [[held[1], *later]]
+
+
+@simulated
+async def test_after_a_restart_in_quiet_hours_they_hold_on_and_excepted_ones_go(tmp_path: Path) -> None:
+    target = Told(grouping=MANY)
+    async with desk(tmp_path, target, quiet=QUIET) as d:
+        await at(BEGINS + 10)
+        held = await d.observe("j", "k")
+        [loud] = await d.observe("l", type_="backfill.failed")
+        await d.restart()
+        async with at_work(d):
+            await at(BEGINS + 11)
+            assert target.sent == [[loud]]
+            await at(ENDS + 1)
+    assert target.sent == [[loud], held]
+
+
+@simulated
+async def test_once_leaves_what_is_held_and_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    target = Told()
+    async with desk(tmp_path, target, quiet=QUIET, once=True) as d:
+        await at(BEGINS)
+        await d.observe("j")
+        [loud] = await d.observe("k", type_="backfill.failed")
+        await d.dispatcher.run()
+        await d.dispatcher.run()
+        assert (now(), target.sent, d.states("j")) == (BEGINS, [[loud]], [("pending", 0)])
+    assert caplog.text.count("quiet until Sat 12:00 UTC, 1 delivery is held") == 1
+
+
+@simulated
+async def test_a_clock_that_is_set_is_noticed_within_a_minute(tmp_path: Path) -> None:
+    ahead = timedelta(0)
+    target = Told()
+    async with desk(tmp_path, target, quiet=QUIET, now=lambda: clock() + ahead) as d, at_work(d):
+        await at(BEGINS + 10)
+        await d.observe("j")
+        await at(BEGINS + 100)
+        ahead = timedelta(hours=2)
+        await at(BEGINS + 161)
+        assert d.states() == [("delivered", 1)]
+
+
+@simulated
+async def test_a_target_without_quiet_hours_has_none(tmp_path: Path) -> None:
+    target = Told()
+    async with desk(tmp_path, target) as d, at_work(d):
+        await at(BEGINS + 10)
+        await d.observe("j")
+        await at(BEGINS + 11)
+        assert d.states() == [("delivered", 1)]

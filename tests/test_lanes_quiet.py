@@ -15,8 +15,8 @@ def _waiting(name: str, due: float = 0.0, *, source: str = "allium", **flags: bo
     return Waiting((source, name[0]), name, due, **flags)
 
 
-def _loud(name: str, due: float = 0.0, **flags: bool) -> Waiting:
-    return _waiting(name, due, loud=True, **flags)
+def _loud(name: str) -> Waiting:
+    return _waiting(name, loud=True)
 
 
 def _lane(*all_waiting: Waiting, quiet: bool = True, grouping: Grouping | None = None) -> Lane:

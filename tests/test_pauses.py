@@ -53,3 +53,11 @@ def test_only_the_last_thousand_are_remembered() -> None:
     for number in range(3000):
         known.add(_at(2 * number), _at(2 * number + 1))
     assert known.within(_at(0), _at(6000)) == timedelta(seconds=1000)
+
+
+def test_the_shares_of_a_time_that_were_pause_are_told_one_by_one() -> None:
+    pauses = Pauses()
+    pauses.add(_at(1), _at(3))
+    pauses.add(_at(5), _at(9))
+    assert pauses.shares(_at(2), _at(6)) == [(_at(2), _at(3)), (_at(5), _at(6))]
+    assert pauses.shares(_at(3), _at(5)) == []
