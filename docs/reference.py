@@ -105,6 +105,14 @@ TABLES = (
         "A job has to match each of `tables` and `names` that is there; keys that are not there are those of the source.",
     ),
     (
+        "`quiet` of a target",
+        "QuietSettings",
+        (
+            "Held is not lost: nothing is dropped, and being held does not count towards `give_up_after`. A card in "
+            "Slack is edited also then: that notifies nobody. `retry`, `test` and `preview` know no quiet hours."
+        ),
+    ),
+    (
         "`[[routes]]`",
         "RouteSettings",
         (
@@ -161,6 +169,8 @@ def _words(value: dict[str, Any]) -> Iterator[str]:
             yield from _words(choice)
         elif choice.get("pattern") == r"\$\{":
             continue  # that a variable may stand there holds for every string
+        elif "$ref" in choice:
+            yield "table"
         elif "enum" in choice or "const" in choice:
             yield ", ".join(f"`{_toml(each)}`" for each in choice.get("enum", [choice.get("const")]))
         elif choice.get("type") == "array" and "$ref" in choice["items"]:

@@ -27,6 +27,11 @@ def cautions(settings: Settings) -> Iterator[str]:
     for name, target in settings.targets.items():
         if isinstance(target, SlackSettings):
             yield from (f"{name}: {line}" for line in _slack(target))
+        for glob in () if target.quiet is None else target.quiet.excepted:
+            if not any(matches(glob, known) for known in ALL_TYPES):
+                yield f'{name}: quiet except "{glob}", which is no known type of event' + did_you_mean(
+                    glob, ALL_TYPES
+                )
     yield from _same_channels(settings)
     if settings.store.keep < _SHORT_KEEP:
         yield (

@@ -64,6 +64,8 @@ def _lines(config: Config) -> Iterator[str]:
     yield f"targets  {len(settings.targets)}"
     for name, target in settings.targets.items():
         yield f"  {name}: {target.shown}"
+        if target.quiet is not None:
+            yield f"    {target.quiet.shown}"
     yield from _routes(settings.routes)
     if settings.heartbeat.shown is not None:
         yield f"heartbeat  {settings.heartbeat.shown}"

@@ -112,6 +112,7 @@ async def open_parts(
                 target,
                 state=state,
                 retry=retry,
+                quiet=settings.targets[name].quiet,
                 once=once,
                 died=notices.look,
                 heard=heard,

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from notifier.fields import Section
 from notifier.heartbeat import HeartbeatSettings
+from notifier.quiet import QuietSettings
 from notifier.route import RouteSettings
 from notifier.settings import DeliverySettings, LogSettings, Settings, StoreSettings, WebSettings
 from notifier.source import SourceSettings
@@ -110,6 +111,8 @@ def in_words(detail: ErrorDetails, where: Where, names: Mapping[Where, str], tar
         said = f"must be one of {detail['ctx']['expected']}".replace("'", '"')
     elif kind == "list_type" and where in {("sources",), ("routes",)}:
         said = f"must be written [[{where[0]}]], in two brackets"
+    elif said == "must be a table" and where[2:] == ("quiet",):
+        said = 'must be a table, such as { from = "22:00", to = "07:00" }'
     elif said == "must be a table" and len(where) <= 2 and isinstance(where[-1], str):
         table = "targets.NAME" if where == ("targets",) else spell(where)
         said = f"must be a table, written [{table}] in single brackets"
@@ -119,6 +122,8 @@ def in_words(detail: ErrorDetails, where: Where, names: Mapping[Where, str], tar
 def _missing(where: Where, names: Mapping[Where, str]) -> str:
     if where == ("sources",):
         return "there is no [[sources]]; add one with an api_key"
+    if _is_in_quiet(where):
+        return 'is missing; write it like "22:00"'
     if where in names:
         return f"is not set; set it, or {names[where]}_FILE"
     return "is missing" + _HINTS.get(str(where[-1]), "")
@@ -126,6 +131,8 @@ def _missing(where: Where, names: Mapping[Where, str]) -> str:
 
 def _suggestion(where: Where, target: str) -> str:
     table, key = target or str(where[0]), str(where[-1])
+    if _is_in_quiet(where):
+        return did_you_mean(key, (field.alias or name for name, field in QuietSettings.model_fields.items()))
     if (table, key) in _MEANT:
         return f'; did you mean "{_MEANT[table, key]}"?'
     for kind, section in _TARGETS.items():
@@ -133,6 +140,10 @@ def _suggestion(where: Where, target: str) -> str:
             return f'; it belongs to targets of type "{kind}"'
     section = Settings if len(where) == 1 else (_SECTIONS | _TARGETS)[table]
     return did_you_mean(key, section.model_fields)
+
+
+def _is_in_quiet(where: Where) -> bool:
+    return where[0] == "targets" and where[2:3] == ("quiet",) and len(where) > 3
 
 
 def os_words(error: OSError) -> str:

@@ -156,6 +156,7 @@ def test_check_prints_what_the_config_means(tmp_path: Path) -> None:
         type = "webhook"
         url = "https://data.example.com/5-that-is-secret"
         secret = "{WHSEC}"
+        quiet = {{ from = "22:00", to = "07:00", timezone = "Europe/Berlin", except = ["backfill.failed"] }}
         [targets.audit]
         type = "webhook"
         url = "https://audit.example.com"
@@ -191,6 +192,7 @@ sources  2
 targets  6
   ops: webhook at https://ops.example.com:8443, not signed
   data: webhook at https://data.example.com, signed
+    quiet from 22:00 to 07:00 Europe/Berlin, except for backfill.failed
   audit: webhook at https://audit.example.com, signed with 2 secrets
   team: Slack, #data-backfills by a bot token, a card a job
   grid: Slack, C0123456789 by a bot token at https://slack.example.com, a card a job

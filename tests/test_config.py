@@ -12,6 +12,8 @@ from tests.configs import HOOK, KEY, SLACK, SLACK_HOOK, SOURCE, TARGET, TOKEN, W
 from tests.wire import tls_files
 
 SINGLE = "must be a table, written"
+QUIET = "targets.ops.quiet"
+NIGHT = 'from = "22:00", to = "07:00"'
 NOT_YET = "not available yet; leave it at its default"
 NO_URL = "must be a URL that starts with http:// or https:// and names a host"
 NO_STORE = "must be sqlite:///relative/path or sqlite:////absolute/path"
@@ -329,6 +331,30 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         (TARGET + "headers = 1", "targets.ops.headers", "must be a table"),
         (TARGET + "headers = { X = 1 }", "targets.ops.headers.X", "must be a string"),
         (TARGET + 'batch_max = "100"', "targets.ops.batch_max", "must be a whole number"),
+        (TARGET + "quiet = true", QUIET, 'must be a table, such as { from = "22:00", to = "07:00" }'),
+        (TARGET + 'quiet = { from = "22:00" }', f"{QUIET}.to", 'is missing; write it like "22:00"'),
+        (
+            TARGET + f'quiet = {{ {NIGHT}, excpt = ["*"] }}',
+            f"{QUIET}.excpt",
+            'unknown key; did you mean "except"?',
+        ),
+        (TARGET + f"quiet = {{ {NIGHT}, day = 1 }}", f"{QUIET}.day", 'unknown key; did you mean "days"?'),
+        (
+            TARGET + 'quiet = { from = 22:00:00, to = "07:00" }',
+            f"{QUIET}.from",
+            'must be a time of day in quotes, like "22:00"',
+        ),
+        (
+            TARGET + 'quiet = { from = "22:00", to = "22:00" }',
+            QUIET,
+            'begins and ends at the same time; for whole days write from "00:00" to "24:00"',
+        ),
+        (TARGET + f"quiet = {{ {NIGHT}, days = [] }}", f"{QUIET}.days", "must name at least one"),
+        (
+            SLACK + f'quiet = {{ {NIGHT}, timezone = "Berlin" }}',
+            "targets.team.quiet.timezone",
+            'is no time zone; did you mean "Europe/Berlin"?',
+        ),
         ("delivery = 1\n" + SOURCE, "delivery", f"{SINGLE} [delivery] in single brackets"),
         (SOURCE + "[[store]]", "store", f"{SINGLE} [store] in single brackets"),
         ("routes = {}\n" + SOURCE, "routes", "must be written [[routes]], in two brackets"),
@@ -1127,6 +1153,13 @@ def test_a_store_of_the_environment_alone_that_is_wrong_is_told_by_its_name() ->
             SLACK + 'broadcast = ["backfill.faild"]',
             [
                 'team: broadcast of "backfill.faild", which is no known type of event; did you mean "backfill.failed"?'
+            ],
+        ),
+        (TARGET + f'quiet = {{ {NIGHT}, except = ["backfill.*", "TARGET.down"] }}', []),
+        (
+            TARGET + f'quiet = {{ {NIGHT}, except = ["backfill.faild"] }}',
+            [
+                'ops: quiet except "backfill.faild", which is no known type of event; did you mean "backfill.failed"?'
             ],
         ),
         (SLACK + 'mentions = { "backfill.*" = "<!here>", "source.down" = "<!here>" }', []),

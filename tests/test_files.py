@@ -11,12 +11,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic.fields import FieldInfo
 
 from notifier import environment
 from notifier.config import Config, load_config
 from notifier.fields import Section
 from notifier.heartbeat import HeartbeatSettings
 from notifier.later import NOT_YET, NotYet
+from notifier.quiet import QuietSettings
 from notifier.route import RouteSettings
 from notifier.rules import JobRules
 from notifier.schema import json_schema
@@ -35,7 +37,7 @@ OF_ALTERNATIVES = {
     "OPS_TOKEN": "token",
 }
 TABLES: tuple[type[Section], ...] = (
-    *(SourceSettings, JobRules, SlackSettings, WebhookSettings, RouteSettings),
+    *(SourceSettings, JobRules, SlackSettings, WebhookSettings, QuietSettings, RouteSettings),
     *(DeliverySettings, StoreSettings, WebSettings, HeartbeatSettings, LogSettings),
 )
 SCHEMA = json_schema()
@@ -96,6 +98,7 @@ def test_the_example_shows_every_key_that_does_something() -> None:
         JobRules: data["sources"][0]["jobs"][0],
         SlackSettings: team | hook,
         WebhookSettings: ops,
+        QuietSettings: hook["quiet"] | ops["quiet"],
         RouteSettings: data["routes"][0] | data["routes"][1],
         DeliverySettings: data["delivery"],
         StoreSettings: data["store"],
@@ -104,13 +107,18 @@ def test_the_example_shows_every_key_that_does_something() -> None:
         LogSettings: data["log"],
     }
     for table in TABLES:
-        keys = {key for key in table.model_fields if not is_later(table, key) and not key.endswith("_file")}
+        keys = {key for key in fields(table) if not is_later(table, key) and not key.endswith("_file")}
         assert keys <= shown[table].keys(), table
         assert not {key for key in shown[table] if is_later(table, key)}
 
 
+def fields(table: type[Section]) -> dict[str, FieldInfo]:
+    """Return the keys of a table, as the file has them."""
+    return {field.alias or name: field for name, field in table.model_fields.items()}
+
+
 def is_later(table: type[Section], key: str) -> bool:
-    return any(isinstance(each, NotYet) for each in table.model_fields[key].metadata)
+    return any(isinstance(each, NotYet) for each in fields(table)[key].metadata)
 
 
 def test_the_example_leads_editors_to_its_schema_and_fits_a_screen() -> None:
@@ -199,7 +207,7 @@ def test_defaults_are_written_as_the_file_writes_them_and_are_the_defaults() -> 
     ]
     assert read_back[0] == read_back[1]
     for table in TABLES:
-        for key, field in table.model_fields.items():
+        for key, field in fields(table).items():
             made = field.get_default(call_default_factory=True)
             in_file = "default" in SCHEMA["$defs"][table.__name__]["properties"][key]
             assert in_file == (not field.is_required() and made not in (None, ())), (table, key)
@@ -225,6 +233,7 @@ def test_a_variable_is_accepted_wherever_a_string_is() -> None:
 SLACK = {"type": "slack", "token": "${SLACK_BOT_TOKEN}", "channel": "#data"}
 HOOK = {"type": "slack", "webhook_url": "${SLACK_WEBHOOK_URL}"}
 OPS = {"type": "webhook", "url": "https://ops.example.com/hooks"}
+QUIET = {"from": "22:00", "to": "07:00", "timezone": "Europe/Berlin"}
 
 
 @pytest.mark.parametrize(
@@ -296,6 +305,19 @@ OPS = {"type": "webhook", "url": "https://ops.example.com/hooks"}
         ({"targets": {"t": {"type": "slack", "token": "xoxb-1"}}}, False),
         ({"targets": {"t": {"type": "slack", "channel": "#x"}}}, False),
         ({"targets": {"t": {"type": "slack"}}}, False),
+        # quiet hours
+        ({"targets": {"t": OPS | {"quiet": QUIET}, "u": SLACK | {"quiet": QUIET | {"to": "24:00"}}}}, True),
+        (
+            {"targets": {"t": OPS | {"quiet": QUIET | {"days": ["mon", "Tue", "${D}"], "except": ["*"]}}}},
+            True,
+        ),
+        ({"targets": {"t": OPS | {"quiet": {"from": "22:00"}}}}, False),
+        ({"targets": {"t": OPS | {"quiet": QUIET | {"from": "24:00"}}}}, False),
+        ({"targets": {"t": OPS | {"quiet": QUIET | {"to": "7:00"}}}}, False),
+        ({"targets": {"t": OPS | {"quiet": QUIET | {"days": ["monday"]}}}}, False),
+        ({"targets": {"t": OPS | {"quiet": QUIET | {"days": []}}}}, False),
+        ({"targets": {"t": OPS | {"quiet": QUIET | {"until": "07:00"}}}}, False),
+        ({"targets": {"t": OPS | {"quiet": "22:00-07:00"}}}, False),
         # routes
         ({"routes": []}, True),
         ({"targets": {"t": OPS}, "routes": [{"to": ["t"]}]}, True),

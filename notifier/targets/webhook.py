@@ -28,6 +28,7 @@ from notifier.fields import (
 )
 from notifier.later import later
 from notifier.model import Event, utc_now
+from notifier.quiet import QuietSettings
 from notifier.sending import Cards, Preview, Receipt, SendError, Shipment
 from notifier.spacing import Spacing
 from notifier.transport import (
@@ -74,6 +75,8 @@ class WebhookSettings(Section):
     """The body of the format "template"."""
     batch_max: Annotated[int, later(100)] = 100
     """The most events in one request of a batch format."""
+    quiet: QuietSettings | None = None
+    """Quiet hours: what happens in them is held, and sent at their end."""
     timeout: PositiveDuration = timedelta(seconds=15)
     """The longest one attempt may take."""
     proxy: OptionalUrl = ""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from notifier.fields import EventGlob, OptionalUrl, PositiveDuration, Section, origin
+from notifier.quiet import QuietSettings
 from notifier.targets.slack.address import ApiUrl, Channel, Token, WebhookUrl, is_slack_hook
 from notifier.targets.slack.mentions import Mentions, known_type, mentions_of_nobody
 
@@ -47,6 +48,8 @@ class SlackSettings(Section):
     mentions: Mentions = Field(default_factory=dict)
     """Whom messages mention, by type of event (a glob will do): "<@U…>" is a person, "<!subteam^S…>" a group,
     "<!here>" whoever is online."""
+    quiet: QuietSettings | None = None
+    """Quiet hours: what happens in them is held, and posted at their end, several events as one digest."""
     api_url: ApiUrl = DEFAULT_API_URL
     """With a token: where Slack's API is."""
     timeout: PositiveDuration = timedelta(seconds=15)
