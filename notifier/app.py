@@ -208,6 +208,7 @@ async def _answering(parts: Parts, state_path: Path) -> AsyncIterator[None]:
         retry=parts.replays.carry_out,
         muting=parts.muting,
         targets=[dispatcher.name for dispatcher in parts.dispatchers],
+        quiet={each.name: each.quiet for each in parts.dispatchers if each.quiet is not None},
         polls=lambda: {watcher.name: watcher.report for watcher in parts.watchers},
         state_path=state_path,
         started_at=utc_now(),

@@ -1,7 +1,10 @@
-"""The quiet hours of a target that may have none: what they mean for its lane and its deliveries. Pure."""
+"""The quiet hours of targets that may have none: what they mean for lanes and deliveries. Pure."""
 
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import msgspec
 
 from notifier.model import Delivery
 from notifier.quiet import QuietSettings, is_excepted, quiet_until, quiet_within
@@ -10,6 +13,28 @@ from notifier.summary import counted
 _LOOK = timedelta(minutes=1)
 """How often it is looked whether it is still quiet: clocks are set, and machines sleep."""
 _NONE = timedelta(0)
+
+
+class QuietNow(msgspec.Struct, frozen=True, kw_only=True):
+    """Which targets are quiet at a time."""
+
+    hours: Mapping[str, QuietSettings]
+    """Of the targets that have some, by name."""
+    now: datetime
+
+    def until(self, target: str) -> datetime | None:
+        """Return until when a target is quiet; None when it is not."""
+        return quiet_until(self.hours[target], self.now) if target in self.hours else None
+
+    def holds(self, delivery: Delivery, type_: str) -> datetime | None:
+        """Return until when a delivery, of an event of this type, is held; None when it is not."""
+        if delivery.state != "pending" or delivery.replay or delivery.target not in self.hours:
+            return None
+        return None if is_excepted(self.hours[delivery.target], type_) else self.until(delivery.target)
+
+
+NEVER_QUIET = QuietNow(hours=MappingProxyType({}), now=datetime.min.replace(tzinfo=UTC))
+"""No target has quiet hours, or nobody knows of them."""
 
 
 class QuietHours:

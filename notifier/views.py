@@ -8,6 +8,7 @@ from types import MappingProxyType
 import msgspec
 
 from notifier.element import read_details
+from notifier.hours import NEVER_QUIET, QuietNow
 from notifier.model import (
     Attempt,
     Delivery,
@@ -100,6 +101,8 @@ class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
     """How that answer began, 500 bytes at most; null once delivered."""
     history: tuple[Attempt, ...] = ()
     """The last twenty attempts, the oldest first, those before a replay included."""
+    quiet_until: datetime | None = None
+    """Until when quiet hours hold it; null when they do not, or no daemon runs."""
 
 
 class MuteItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +152,8 @@ class TargetView(msgspec.Struct, frozen=True, kw_only=True):
     that is dead."""
     failing_since: datetime | None = None
     """Since when it fails; null while it works."""
+    quiet_until: datetime | None = None
+    """Until when it is in quiet hours; null when it is not, or no daemon runs."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +204,7 @@ def list_deliveries(
     state: DeliveryState | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
+    quiet: QuietNow = NEVER_QUIET,
 ) -> Page[DeliveryItem]:
     """Return deliveries, those of the newest events first. Raises BadCursorError."""
     found = (
@@ -207,7 +213,7 @@ def list_deliveries(
         for place, delivery in enumerate(record.deliveries)
         if state is None or delivery.state == state
     )
-    return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair))
+    return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
 
 
 def count_mutes(records: Records, now: datetime) -> int:
@@ -244,7 +250,9 @@ def list_sources(
     ]
 
 
-def list_targets(records: Records, names: Collection[str] = ()) -> list[TargetView]:
+def list_targets(
+    records: Records, names: Collection[str] = (), quiet: QuietNow = NEVER_QUIET
+) -> list[TargetView]:
     """Return these targets and all that have deliveries, by name."""
     counts: defaultdict[str, Counter[DeliveryState]] = defaultdict(Counter)
     oldest: dict[str, Delivery] = {}
@@ -260,7 +268,10 @@ def list_targets(records: Records, names: Collection[str] = ()) -> list[TargetVi
         name: outage for record in records.sources().values() for name, outage in record.outages.items()
     }
     return [
-        _target_view(name, counts[name], oldest.get(name), telling.get(name), outages.get(name))
+        msgspec.structs.replace(
+            _target_view(name, counts[name], oldest.get(name), telling.get(name), outages.get(name)),
+            quiet_until=quiet.until(name),
+        )
         for name in sorted({*names, *counts})
     ]
 
@@ -357,7 +368,9 @@ def _job_item(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: date
     )
 
 
-def _delivery_item(key: RecordKey, record: JobRecord | SourceRecord, delivery: Delivery) -> DeliveryItem:
+def _delivery_item(
+    key: RecordKey, record: JobRecord | SourceRecord, delivery: Delivery, *, quiet: QuietNow
+) -> DeliveryItem:
     event = next(event for event in record.events if event.id == delivery.event_id)
     in_order = (each for each in pending(record) if each.target == delivery.target and not each.replay)
     first = delivery if delivery.replay else next(in_order, delivery)
@@ -380,6 +393,7 @@ def _delivery_item(key: RecordKey, record: JobRecord | SourceRecord, delivery: D
         status=delivery.history[-1].status if delivery.history else None,
         answer=delivery.answer,
         history=delivery.history,
+        quiet_until=quiet.holds(delivery, event.type),
     )
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from notifier.hours import QuietHours
+from notifier.hours import NEVER_QUIET, QuietHours, QuietNow
 from notifier.quiet import QuietSettings
 from tests.records import delivery
 
@@ -72,3 +72,29 @@ def test_it_is_told_once_that_it_is_quiet_and_once_that_it_is_over() -> None:
     assert hours.news(None, lambda: 0) is None
     assert hours.news(MORNING, lambda: 2) is not None
     assert hours.news(None, lambda: 0) == "no longer quiet, 0 deliveries were held"
+
+
+def test_of_all_targets_it_is_known_which_are_quiet_at_a_time() -> None:
+    quiet = QuietNow(hours={"ops": NIGHT}, now=MIDNIGHT)
+    assert (quiet.until("ops"), quiet.until("data")) == (MORNING, None)
+    assert QuietNow(hours={"ops": NIGHT}, now=NOON).until("ops") is None
+    assert NEVER_QUIET.until("ops") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "type_", "until"),
+    [
+        ({}, "backfill.staging", MORNING),
+        ({"attempts": 3}, "backfill.staging", MORNING),
+        ({}, "backfill.failed", None),
+        ({"replay": True}, "backfill.staging", None),
+        ({"state": "delivered"}, "backfill.staging", None),
+        ({"target": "data"}, "backfill.staging", None),
+    ],
+)
+def test_a_delivery_is_held_until_its_target_is_quiet_no_longer(
+    fields: dict[str, object], type_: str, until: datetime | None
+) -> None:
+    pending = replace(delivery("a", state="pending"), **fields)
+    assert QuietNow(hours={"ops": NIGHT}, now=MIDNIGHT).holds(pending, type_) == until
+    assert QuietNow(hours={"ops": NIGHT}, now=NOON).holds(pending, type_) is None

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import unicodedata
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from aiohttp import web
 from notifier import __version__
 from notifier.model import JobKey, JobRecord, PollReport, utc_now
 from notifier.page import Page
+from notifier.quiet import QuietSettings, quiet_until
 from notifier.records import Records
 from notifier.web.api import Daemon as Asked
 from notifier.web.api import make_application
 from notifier.web.socket import served_beside
 from tests.commands import beside, invoke, notifier, on_terminal
 from tests.daemon import Daemon, write_config
-from tests.records import at, delivery, no_muting, nothing_to_retry, record, write_state
+from tests.records import at, delivery, no_muting, nothing_to_retry, of, record, write_state
 from tests.servers import ScriptedServer, job
 
 LOOKS = [["status"], ["jobs"], ["deliveries"], ["deliveries", "--state", "dead"]]
@@ -35,7 +36,9 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 STATUS_KEYS = {"mutes", "running", "version", "pid", "started_at", "state", "sources", "targets"}
 SOURCE_KEYS = {"name", "jobs", "active", "stalled", "failing_since", "baseline_at", "polls"}
 POLL_KEYS = {"last_poll", "last_good_poll", "next_poll", "failures", "last_error"}
-TARGET_KEYS = {"name", "pending", "delivered", "dead", "oldest_pending", "last_error", "failing_since"}
+TARGET_KEYS = {
+    *("name", "pending", "delivered", "dead", "oldest_pending", "last_error", "failing_since", "quiet_until"),
+}
 JOB_KEYS = {
     *("phases", "stalled_since", "removed", "muted_until"),
     *("source", "job_id", "status", "job_name", "table", "progress", "error_message", "time_created"),
@@ -46,6 +49,7 @@ DELIVERY_KEYS = {
     *("id", "event_id", "type", "source", "job_id", "target", "state", "attempts", "last_error"),
     *("created_at", "first_attempt", "next_attempt", "waits_for", "ended_at", "summary"),
     *("status", "answer", "history"),
+    "quiet_until",
 }
 
 
@@ -244,6 +248,36 @@ async def test_how_the_polls_of_a_source_are_going_is_told(
     assert f"process {os.getpid()}, for 2d 3h" in done.out
     assert re.search(rf"^allium +0 +0 +{told}", done.out, re.MULTILINE)
     assert re.search(r"^idle +0 +0 +0 *$", done.out, re.MULTILINE)
+
+
+async def test_of_a_target_in_quiet_hours_it_is_told_for_how_long_and_what_is_held(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    night = QuietSettings.model_validate(
+        {"from": f"{now - timedelta(hours=2):%H:%M}", "to": f"{now + timedelta(hours=3):%H:%M}"}
+    )
+    until = quiet_until(night, now)
+    state = tmp_path / "state.db"
+    daemon = Asked(
+        records=of({"a": record(delivery("1", state="pending"), delivery("2", state="pending"))}),
+        targets=["data", "ops"],
+        muting=no_muting(),
+        retry=nothing_to_retry,
+        polls=dict,
+        state_path=state,
+        started_at=now,
+        quiet={"ops": night},
+    )
+    async with served_beside(state, make_application(daemon)):
+        status = await beside("status", NOTIFIER_STATE=f"sqlite:///{state}")
+        table = await beside("deliveries", NOTIFIER_STATE=f"sqlite:///{state}")
+        targets = json.loads((await beside("status", "--json", NOTIFIER_STATE=f"sqlite:///{state}")).out)
+        items = json.loads((await beside("deliveries", "--json", NOTIFIER_STATE=f"sqlite:///{state}")).out)
+    assert re.search(r"^ops quiet for \dh( \d+m)? +2", status.out, re.MULTILINE)
+    assert re.search(r"^data +0", status.out, re.MULTILINE)
+    assert re.search(r" ago +0 +held for \dh( \d+m)? +dlv_1", table.out)
+    assert re.search(r" ago +0 +after an earlier one +dlv_2", table.out)
+    times = [each["quiet_until"] for each in (*targets["targets"], *items)]
+    assert [time and datetime.fromisoformat(time) for time in times] == [None, until, until, until]
 
 
 def test_when_a_delivery_is_tried_next_is_told(state: Path) -> None:

@@ -185,7 +185,8 @@ def _polls(source: SourceView) -> tuple[Text, str]:
 
 
 def _target(target: TargetView) -> Iterator[RenderableType]:
-    yield _cell(target.name, 64)
+    quiet = "" if target.quiet_until is None else f" quiet for {_left(target.quiet_until)}"
+    yield Text.assemble(_cell(target.name, 64), (quiet, "dim"))
     yield Text(f"{target.pending:,}", "yellow" if target.pending else "dim")
     yield "" if target.oldest_pending is None else f"{_ago(target.oldest_pending)} ago"
     yield Text(f"{target.dead:,}", "bold red" if target.dead else "dim")
@@ -261,6 +262,8 @@ def _next_attempt(item: DeliveryItem) -> str:
         return ""
     if item.waits_for is not None:
         return "after an earlier one"
+    if item.quiet_until is not None:
+        return f"held for {_left(item.quiet_until)}"
     return "now" if item.next_attempt is None else _until(item.next_attempt)
 
 
@@ -270,6 +273,10 @@ def _cell(text: str | None, length: int) -> Text:
 
 def _ago(time: datetime, suffix: str = "") -> str:
     return spell_duration(utc_now() - time) + suffix
+
+
+def _left(time: datetime) -> str:
+    return spell_duration(time - utc_now())
 
 
 def _until(time: datetime) -> str:

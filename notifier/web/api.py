@@ -6,15 +6,18 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from notifier import __version__
+from notifier.hours import QuietNow
 from notifier.model import DELIVERY_STATES, PollReport, is_delivery_state, utc_now
 from notifier.muting import Muting, RefusedMuteError
 from notifier.page import BadCursorError
+from notifier.quiet import QuietSettings
 from notifier.records import Records
 from notifier.replays import Order, RefusedOrderError, Retried
 from notifier.views import (
@@ -42,6 +45,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Returns how the polls of each source are going."""
     state_path: Path
     started_at: datetime
+    quiet: Mapping[str, QuietSettings] = MappingProxyType({})
+    """The quiet hours of the targets that have some."""
 
 
 class RetryAll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +80,16 @@ def make_application(daemon: Daemon) -> web.Application:
         state = request.query.get("state")
         if state is not None and not is_delivery_state(state):
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
-        return await answer(partial(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor))
+        return await answer(
+            partial(
+                list_deliveries,
+                daemon.records,
+                state=state,
+                limit=limit,
+                cursor=cursor,
+                quiet=_quiet(daemon),
+            )
+        )
 
     async def retry(request: web.Request) -> web.Response:
         order = Order(id=request.match_info["id"])
@@ -107,9 +121,13 @@ def _status(daemon: Daemon) -> Status:
         started_at=daemon.started_at,
         state=str(daemon.state_path),
         sources=list_sources(daemon.records, daemon.polls()),
-        targets=list_targets(daemon.records, daemon.targets),
+        targets=list_targets(daemon.records, daemon.targets, _quiet(daemon)),
         mutes=count_mutes(daemon.records, utc_now()),
     )
+
+
+def _quiet(daemon: Daemon) -> QuietNow:
+    return QuietNow(hours=daemon.quiet, now=utc_now())
 
 
 @web.middleware
