@@ -19,6 +19,8 @@ Telling = Callable[[SourceRecord], tuple[SourceRecord, Event]]
 """Makes an event of what a record holds."""
 _LOOK_AGAIN = timedelta(seconds=30)
 """After it was found that this machine reaches nobody."""
+_REST = timedelta(minutes=1)
+"""Until it is looked again at a target that is left alone."""
 
 
 class Tell(Protocol):
@@ -37,6 +39,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     down_after: timedelta = timedelta(minutes=5)
     remind_every: timedelta = timedelta(0)
     """Zero is never."""
+    rests: bool = False
+    """Whether it is left alone just now: then only another failure says that it still fails."""
 
 
 class _Trouble(msgspec.Struct, kw_only=True):
@@ -45,6 +49,8 @@ class _Trouble(msgspec.Struct, kw_only=True):
     outage: Outage
     heard: bool = False
     """Whether it failed in this process."""
+    failed_at: datetime
+    """When it last failed."""
     answered: bool = False
     """Whether there was an answer, the last time, if no good one."""
 
@@ -75,7 +81,7 @@ class Health:
         self._is_offline = is_offline
         self._now = now
         self._troubles = {
-            party: _Trouble(source=source, outage=outage)
+            party: _Trouble(source=source, outage=outage, failed_at=outage.since)
             for source, record in state.records.sources().items()
             for party, outage in outages_of(source, record).items()
             if source in sources
@@ -127,14 +133,14 @@ class Health:
     def _failed(self, party: Party, source: str, reason: str, *, answered: bool) -> bool:
         if answered:
             self._note_answer()
-        trouble = self._troubles.get(party)
+        trouble, now = self._troubles.get(party), self._now()
         if trouble is None:
-            trouble = _Trouble(source=source, outage=Outage(since=self._now(), reason=""))
+            trouble = _Trouble(source=source, outage=Outage(since=now, reason=""), failed_at=now)
             self._troubles[party] = trouble
         is_new = not trouble.heard
-        trouble.heard, trouble.answered = True, answered
+        trouble.heard, trouble.answered, trouble.failed_at = True, answered, now
         trouble.outage = msgspec.structs.replace(trouble.outage, reason=reason)
-        return is_new
+        return is_new or self._terms(party).rests
 
     def _note_answer(self) -> None:
         now = self._now()
@@ -180,6 +186,8 @@ class Health:
     def _wait(self, party: Party, trouble: _Trouble, now: datetime) -> timedelta | None:
         """Return how long it is until something is to be told; None when nothing is."""
         terms, outage = self._terms(party), trouble.outage
+        if outage.told_at is None and terms.rests and trouble.failed_at - outage.since < terms.down_after:
+            return _REST
         if outage.told_at is None:
             wait = outage.since + terms.down_after - now
         elif terms.remind_every:

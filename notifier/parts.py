@@ -11,12 +11,13 @@ import msgspec
 from notifier.assembly import make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
 from notifier.health import Terms
-from notifier.model import RecordKey
+from notifier.model import RecordKey, utc_now
 from notifier.muting import Muting
 from notifier.notices import Notices
 from notifier.outages import Party
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
+from notifier.quiet import quiet_until
 from notifier.refresher import Refresher
 from notifier.replays import Replays
 from notifier.retry import RetryPolicy
@@ -179,6 +180,11 @@ async def _end_mutes(watchers: list[Watcher], notices: Notices, sources: Collect
 def _terms(settings: Settings, party: Party) -> Terms:
     if party.is_target:
         delivery = settings.delivery
-        return Terms(down_after=delivery.down_after, remind_every=delivery.remind_every)
+        quiet = settings.targets[party.name].quiet if party.name in settings.targets else None
+        return Terms(
+            down_after=delivery.down_after,
+            remind_every=delivery.remind_every,
+            rests=quiet is not None and quiet_until(quiet, utc_now()) is not None,
+        )
     source = next(each for each in settings.sources if each.name == party.name)
     return Terms(down_after=source.down_after, remind_every=source.remind_every)
