@@ -41,6 +41,7 @@ def announced(
     now: datetime,
     previous_status: str | None,
     samples: tuple[Sample, ...] | None = None,
+    again: bool = False,
 ) -> Change:
     """Return the change with an event more, of the job as the change leaves it.
 
@@ -80,6 +81,7 @@ def announced(
         observed_at=now,
         summary=summary,
         payload=payload,
+        again=again,
     )
     return msgspec.structs.replace(change, seq=seq, events=(*change.events, event))
 

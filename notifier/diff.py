@@ -84,7 +84,7 @@ def transition(
         previous_status=previous_status,
         details=change.details,
         first_seen=snapshot.first_seen,
-        now=now,
+        now=snapshot.status_since,  # it may be told later than it was seen
     )
     return announced(
         change,

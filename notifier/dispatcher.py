@@ -321,7 +321,10 @@ class Dispatcher:
     def _is_loud(self, waiting: Waiting) -> bool:
         if waiting.replay:
             return True  # a person who has it sent again waits for it, at whatever hour
-        return self._hours.excepts_any and self._hours.excepts(find(self._state.records, waiting)[1].type)
+        if not self._hours.excepts_any:
+            return False
+        event = find(self._state.records, waiting)[1]
+        return self._hours.excepts(event.type) and not event.again  # who sleeps knows it already
 
     def _clock_time(self, at: datetime | None) -> float:
         """Return a time in seconds of the monotonic clock; the present for None and for what is over."""

@@ -109,6 +109,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """The webhook payload, fixed when the change was observed; dropped once nobody needs it any more."""
     mute: str | None = None
     """The id of the mute that kept it from everybody."""
+    again: bool = False
+    """Whether it says once more what was told before."""
 
 
 DeliveryState = Literal["pending", "delivered", "dead"]

@@ -103,7 +103,9 @@ class Muting:
         held = self._held()
         found = {mute.id: mute for mutes in held.values() for mute in mutes if id_ in (mute.id, mute.job_id)}
         if not any(now < mute.until for mute in found.values()):
-            raise RefusedMuteError(f"there is no mute {id_}, and none of a job {id_} alone", unknown=True)
+            raise RefusedMuteError(
+                f"there is no mute {id_}, and no job {id_} that is muted by its id", unknown=True
+            )
         await self._end(found)
         return sorted(found, key=lambda each: found[each].created_at)
 

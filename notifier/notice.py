@@ -18,6 +18,7 @@ def make_notice(
     summary: str,
     reason: str | None,
     delivery_id: str | None = None,
+    again: bool = False,
     now: datetime,
 ) -> tuple[SourceRecord, Event]:
     """Return the record with the event counted, and the event: about a target, with None about the source."""
@@ -40,5 +41,6 @@ def make_notice(
         observed_at=now,
         summary=summary,
         payload=encode_payload(type_, now, data),
+        again=again,
     )
     return msgspec.structs.replace(record, seq=seq), event

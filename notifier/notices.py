@@ -11,7 +11,7 @@ from notifier.deaths import next_telling, tell_deaths
 from notifier.health import Health, Telling, Terms
 from notifier.model import Event, RecordKey, SourceRecord, utc_now
 from notifier.outages import Party
-from notifier.outbox import with_events
+from notifier.outbox import waiting_targets, with_events
 from notifier.route import Subject
 from notifier.sending import SendError
 from notifier.source import SourceError
@@ -120,7 +120,9 @@ class Notices:
         def told(record: SourceRecord | None) -> SourceRecord:
             changed, event = telling(record or SourceRecord(id=uuid4().hex))
             subjects = (Subject(type=event.type, source=each, about=about) for each in of)
-            targets = tuple(dict.fromkeys(name for each in subjects for name in self._route(each)))
+            waiting = waiting_targets(record) if event.again else ()
+            found = dict.fromkeys(name for each in subjects for name in self._route(each))
+            targets = tuple(name for name in found if name not in waiting)
             made.append((event, targets))
             return with_events(changed, events=[event], targets={event.id: targets})
 

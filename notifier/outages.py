@@ -67,6 +67,7 @@ def tell_down(
         target=party.target,
         summary=summary,
         reason=reason,
+        again=outage.told_at is not None,
         now=now,
     )
 

@@ -87,6 +87,11 @@ def pending(record: JobRecord | SourceRecord) -> tuple[Delivery, ...]:
     return tuple(d for d in record.deliveries if d.state == "pending")
 
 
+def waiting_targets(record: JobRecord | SourceRecord | None) -> set[str]:
+    """Return the targets that have not heard yet of all that was told: they need no reminder."""
+    return set() if record is None else {delivery.target for delivery in pending(record)}
+
+
 def present(record: Outbox | None) -> Outbox:
     """Return a record that must be there. Raises LookupError when it is not."""
     if record is None:

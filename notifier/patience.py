@@ -71,6 +71,8 @@ def tell_stall(change: Change, *, origin: Origin, now: datetime, again: bool = F
         origin=origin,
         now=now,
         previous_status=snapshot.status,
+        samples=(),  # what it once was is no pace
+        again=again,
     )
 
 
@@ -138,4 +140,5 @@ def _tell_failed(change: Change, *, origin: Origin, now: datetime) -> Change:
         origin=origin,
         now=now,
         previous_status=snapshot.status,
+        again=True,
     )

@@ -342,7 +342,8 @@ def _seconds(since: datetime | None, end: datetime | None) -> float | None:
 def _job_item(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datetime) -> JobItem:
     snapshot = record.snapshot
     details = read_details(snapshot.element)
-    samples = () if is_outdated(snapshot.samples, now) else snapshot.samples
+    is_past = snapshot.stalled_at is not None or is_outdated(snapshot.samples, now)
+    samples = () if is_past else snapshot.samples
     ends = [mute.until for mute in muting(mutes, key[1], details, now)]
     states = Counter(delivery.state for delivery in record.deliveries)
     return JobItem(
@@ -393,7 +394,7 @@ def _delivery_item(
         status=delivery.history[-1].status if delivery.history else None,
         answer=delivery.answer,
         history=delivery.history,
-        quiet_until=quiet.holds(delivery, event.type),
+        quiet_until=quiet.holds(delivery, "" if event.again else event.type),
     )
 
 

@@ -18,7 +18,7 @@ from notifier.findings import Findings, News
 from notifier.listing import Listing
 from notifier.model import Event, JobRecord, PollReport, RecordKey, SourceRecord, is_active, utc_now
 from notifier.mute import with_suppressed
-from notifier.outbox import absorb, present
+from notifier.outbox import absorb, present, waiting_targets
 from notifier.pace import Pace
 from notifier.route import Subject, subject_of
 from notifier.rules import RuleBook, Rules
@@ -174,10 +174,13 @@ class Watcher:
         turn = Turn()
         targets: dict[str, Sequence[str]] = {}
         suppressed: Counter[str] = Counter()
-        for news in findings.news.values():
+        for job_id, news in findings.news.items():
             await turn.pass_on()
             for event in news.change.events:
                 found = self._route(subject_of(event, news.change.details, self.name))
+                if event.again:
+                    waiting = waiting_targets(self._state.records.job((self.name, job_id)))
+                    found = [name for name in found if name not in waiting]
                 targets[event.id] = () if news.mutes else found
                 if found:
                     suppressed.update(mute.id for mute in news.mutes)

@@ -18,6 +18,7 @@ from notifier.mute import without_mutes
 from notifier.outbox import present
 from notifier.pace import Pace
 from notifier.route import Subject
+from notifier.rules import RuleBook, Rules
 from notifier.settings import Settings
 from notifier.source import AlliumSource
 from notifier.state import State
@@ -100,13 +101,14 @@ async def watching(
     now: Callable[[], datetime] = lambda: NOW,
     uptime: Callable[[], float] | None = None,
     route: Callable[[Subject], Sequence[str]] = lambda _: ("ops",),
+    rules: RuleBook | None = None,
 ) -> AsyncIterator[Watched]:
     settings = Settings.model_validate({"sources": [{"api_key": "k", "base_url": api.url}]})
     passed: list[Event] = []
     commits: list[set[str]] = []
 
     def pass_on(_key: RecordKey, event: Event, targets: Sequence[str]) -> None:
-        assert targets == (() if event.mute is not None else ("ops",))
+        assert tuple(targets) == (() if event.mute is not None or event.again else ("ops",))
         passed.append(event)
 
     def passed_seconds() -> float:
@@ -120,6 +122,7 @@ async def watching(
             announce_first=announce_first,
             route=route,
             passed_on=pass_on,
+            rules=rules,
             now=now,
             uptime=uptime or passed_seconds,
             chance=lambda: 0.5,
@@ -839,3 +842,18 @@ async def test_a_clock_that_was_set_before_a_poll_that_is_no_observation_makes_n
         api.answer = [job("j", "transporting")]
         await watched.observe()
         assert watched.types() == []
+
+
+async def test_nobody_is_reminded_who_has_not_got_the_last_one_yet(api: ScriptedServer, path: Path) -> None:
+    now = Time()
+    rules = RuleBook(Rules(remind_every=timedelta(hours=1)))
+    async with watching(api, path, now=now, rules=rules) as watched:
+        api.answer = [job("j", "transporting")]
+        await watched.observe()
+        api.answer = [job("j", "failed")]
+        await watched.observe()
+        now.passes(61)
+        await watched.observe()
+        types = [(event.type, event.again) for event in watched.record("j").events]
+        assert types == [("backfill.failed", False), ("backfill.failed", True)]
+        assert len(watched.record("j").deliveries) == 1

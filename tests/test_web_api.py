@@ -20,6 +20,7 @@ from yarl import URL
 
 from notifier import __version__
 from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
+from notifier.muting import Muting
 from notifier.page import Page
 from notifier.records import Records
 from notifier.replays import Order, RefusedOrderError, Replays
@@ -62,6 +63,7 @@ async def asked(
     *,
     targets: list[str] | None = None,
     retry: Callable[[Order], Awaitable[list[str]]] = nothing_to_retry,
+    muting: Muting | None = None,
     **polls: PollReport,
 ) -> AsyncIterator[Client]:
     """Serve these records as a daemon does; yields who asks."""
@@ -70,7 +72,7 @@ async def asked(
         records=records,
         targets=targets or [],
         retry=retry,
-        muting=no_muting(),
+        muting=muting or no_muting(),
         polls=lambda: polls,
         state_path=state,
         started_at=NOW,

@@ -55,7 +55,7 @@ def mute(  # noqa: PLR0917 - the options of the command
     try:
         lasting = parse_duration(length)
     except ValueError as error:
-        fail_usage(f"--for {error}")
+        fail_usage(f"--for: {error}")
     order = MuteOrder(job_id=job_id, table=table, name=name, source=source, length=lasting, reason=reason)
     made = _carry_out(
         context, config, lambda link: _mute_by(link, order, length), lambda known: _id(known, order)

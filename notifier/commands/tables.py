@@ -166,7 +166,7 @@ def _source(source: SourceView) -> tuple[Text, str, str, Text]:
         for status, count in source.jobs.items()
     )
     if source.stalled:
-        statuses.append(f", {source.stalled:,} stalled", "bold red")
+        statuses.append(f"; {source.stalled:,} stalled", "bold red")
     return _cell(source.name, 64), f"{sum(source.jobs.values()):,}", f"{source.active:,}", statuses
 
 

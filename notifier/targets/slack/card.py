@@ -61,7 +61,8 @@ def card_of(record: JobRecord, *, source: str, job_id: str, job_link: str, now: 
     """Return the card of a job as it is; `now` only tells a rate of long ago from a present one."""
     snapshot = record.snapshot
     details = read_details(snapshot.element)
-    samples = () if is_outdated(snapshot.samples, now) else snapshot.samples
+    is_past = snapshot.stalled_at is not None or is_outdated(snapshot.samples, now)
+    samples = () if is_past else snapshot.samples
     summary = summarize(
         job_id=job_id,
         status=snapshot.status,

@@ -1,0 +1,107 @@
+"""`mute`, `unmute` and `mutes` where no daemon runs, and what is wrong with an order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from notifier.model import SourceRecord
+from notifier.muting import Muting
+from notifier.state import State
+from notifier.store.sqlite import SqliteStore
+from notifier.views import MuteItem
+from tests.commands import invoke
+from tests.records import NOW, record, write_state
+from tests.test_web_api import asked
+
+
+def on(state: Path, *arguments: str) -> Any:
+    return invoke(*arguments, NOTIFIER_STATE=f"sqlite:///{state}")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "state.db"
+    write_state(path, {("allium", "j"): record(status="transporting")})
+    return path
+
+
+def test_a_mute_is_made_listed_and_ended_in_the_state(state: Path) -> None:
+    made = on(state, "mute", "j", "--for", "1h30m", "--reason", "known\x1b[31m")
+    assert made.exit_code == 0
+    assert made.stdout.startswith("muted for 1h 30m: mut_")
+    listed = on(state, "mutes").stdout
+    assert "job j" in listed
+    assert "\x1b" not in listed
+    [item] = json.loads(on(state, "mutes", "--json").stdout)
+    assert (item["job_id"], item["suppressed"], item["sources"]) == ("j", 0, ["allium"])
+    assert "muted for 1h" in on(state, "jobs").stdout
+    assert on(state, "unmute", "j").stdout == f"unmuted: {item['id']}\n"
+    assert on(state, "mutes").stdout.strip() == "no mutes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("mute", "--for", "1h"), 2, "mute wants a JOB_ID, --table, --name or --source"),
+        (("mute", "j"), 2, "Missing option '--for'"),
+        (("mute", "j", "--for", "soon"), 2, "--for"),
+        (("mute", "j", "--for", "0s"), 1, "it must last longer than 0s"),
+        (("mute", "x", "--for", "1h"), 1, "there is no job x"),
+        (("mute", "--source", "x", "--for", "1h"), 1, "there is no source x"),
+        (("unmute", "x"), 1, "there is no mute x"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused(
+    state: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = on(state, *arguments)
+    assert done.exit_code == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_state_there_is_nothing_to_mute(tmp_path: Path) -> None:
+    done = on(tmp_path / "state.db", "mute", "j", "--for", "1h")
+    assert done.exit_code == 1
+    assert "there is no state at" in done.stderr
+    assert not (tmp_path / "state.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"job_id": "j", "for": "2h"}, 201, None),
+        ({"table": "base.*", "for": "2h", "reason": "x"}, 201, None),
+        ({"for": "2h"}, 400, "nothing is named"),
+        ({"job_id": "j"}, 400, "for"),
+        ({"job_id": "j", "for": "x"}, 400, "not a duration"),
+        ({"job_id": "j", "for": "2h", "until": 1}, 400, "until"),
+        ({"job_id": "x", "for": "2h"}, 404, "there is no job x"),
+        ([], 400, "object"),
+    ],
+)
+async def test_mutes_over_http(tmp_path: Path, body: Any, status: int, words: str | None) -> None:
+    async with State(lambda: SqliteStore(tmp_path / "other.db")) as held:
+        await held.commit(
+            jobs={("a", "j"): lambda _: record()},
+            sources={"a": lambda _: SourceRecord(id="a", baseline_at=NOW)},
+        )
+        async with asked(held.records, tmp_path, muting=Muting(held, sources=["a"])) as client:
+            data = json.dumps(body).encode()
+            answered, _, answer = await client.ask("/api/v1/mutes", "POST", data)
+            found: Any = answer
+            assert answered == status
+            listed = await client.get("/api/v1/mutes")
+            if words is not None:
+                assert words in found["error"]
+                assert listed == {"items": [], "next_cursor": None}
+                return
+            assert listed["items"] == [found]
+            msgspec.convert(found, MuteItem)
+            gone, _, ended = await client.ask(f"/api/v1/mutes/{found['id']}", "DELETE")
+            assert (gone, ended) == (200, {"unmuted": [found["id"]]})
+            again, _, _ = await client.ask(f"/api/v1/mutes/{found['id']}", "DELETE")
+            assert again == 404
