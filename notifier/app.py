@@ -137,8 +137,11 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
             stopping = tasks.create_task(_stop_once(stop, polls, parts.dispatchers))
             beginning = tasks.create_task(heartbeat.tell("start", longest_seconds=STOP_WITHIN_SECONDS))
             _, late = await asyncio.wait(polls, timeout=(deadline - started) / 2)
-            for poll in late:
-                poll.cancel()
+            for watcher, poll in zip(parts.watchers, polls, strict=True):
+                if poll in late:
+                    poll.cancel()
+                    if not stop.is_set():
+                        watcher.give_up()
             await parts.muting.end_due()
             await _work_off(parts, deadline)
             await parts.notices.tell_due()

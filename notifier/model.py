@@ -224,8 +224,10 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     """Why, the last time."""
     told_at: datetime | None = None
     """When people were last told; None before the first time."""
-    offline: bool = False
-    """Whether it was told as this machine reaching nobody."""
+    offline: Literal["", "now", "over"] = ""
+    """`now`: it was told as this machine reaching nobody; `over`: so it was, and this machine is back."""
+    told_all: bool = False
+    """Whether it was told to all who hear of any source."""
 
 
 class Mute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -8,9 +8,9 @@ from functools import partial
 from uuid import uuid4
 
 from notifier.deaths import next_telling, tell_deaths
-from notifier.health import Health, Telling, Terms
+from notifier.health import Health, Telling
 from notifier.model import Event, RecordKey, SourceRecord, utc_now
-from notifier.outages import Party
+from notifier.outages import Party, Terms
 from notifier.outbox import waiting_targets, with_events
 from notifier.route import Subject
 from notifier.sending import SendError
@@ -39,9 +39,10 @@ class Notices:
         sources: Sequence[str],
         route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
-        terms: Callable[[Party], Terms] = lambda _: Terms(),
+        terms: Callable[[Party, datetime, datetime], Terms] = lambda *_: Terms(),
         is_offline: Callable[[], Awaitable[bool]] = _nobody_can_tell,
         now: Callable[[], datetime] = utc_now,
+        uptime: Callable[[], float] | None = None,
     ) -> None:
         self._state = state
         self._sources = sources
@@ -49,7 +50,13 @@ class Notices:
         self._passed_on = passed_on
         self._now = now
         self._health = Health(
-            state, sources=sources, terms=terms, tell=self._tell, is_offline=is_offline, now=now
+            state,
+            sources=sources,
+            terms=terms,
+            tell=self._tell,
+            is_offline=is_offline,
+            now=now,
+            uptime=uptime,
         )
         self._wake = asyncio.Event()
 

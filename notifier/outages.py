@@ -11,7 +11,20 @@ from notifier.notice import make_notice
 from notifier.summary import one_line
 
 _REASON = 300
+_REST = timedelta(minutes=1)
 _OFFLINE = "nothing can be reached, no source and no target: this machine seems to be offline"
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """When a party that fails is told."""
+
+    down_after: timedelta = timedelta(minutes=5)
+    remind_every: timedelta = timedelta(0)
+    """Zero is never."""
+    rests: bool = False
+    """Whether it is left alone just now: then only another failure says that it still fails."""
+    rested: timedelta = timedelta(0)
+    """How long it was left alone since it fails."""
 
 
 class Party(NamedTuple):
@@ -46,6 +59,36 @@ def with_outage(record: SourceRecord, party: Party, outage: Outage | None) -> So
     )
 
 
+def wait_until_told(outage: Outage, *, failed_at: datetime, terms: Terms, now: datetime) -> timedelta | None:
+    """Return how long it is until something is to be told of a party that fails; None when nothing is.
+
+    `failed_at` is when it last failed. What was told as this machine reaching nobody is told anew when it
+    still fails so long after the machine was back.
+    """
+    if outage.told_at is None:
+        if failed_at - outage.since >= terms.down_after:
+            return timedelta(0)
+        return _REST if terms.rests else outage.since + terms.down_after + terms.rested - now
+    waits = []
+    if outage.offline == "over":
+        waits.append(outage.told_at + terms.down_after - now)
+    if terms.remind_every:
+        waits.append(min(outage.told_at, now) + terms.remind_every - now)
+    if waits and terms.rests and failed_at <= outage.told_at:
+        return _REST
+    return min(waits, default=None)
+
+
+def came_back(outage: Outage, now: datetime) -> Outage:
+    """Return what is known of a party that fails, as this machine has just reached somebody again.
+
+    What nobody was told of begins anew: it had no chance before.
+    """
+    if outage.offline == "now":
+        return msgspec.structs.replace(outage, offline="over", told_at=now)
+    return outage if outage.told_at is not None else msgspec.structs.replace(outage, since=now)
+
+
 def tell_down(
     record: SourceRecord, *, outage: Outage, source: str, party: Party, now: datetime, offline: bool = False
 ) -> tuple[SourceRecord, Event]:
@@ -59,7 +102,7 @@ def tell_down(
     what = "has failed for" if party.is_target else "has had no good poll for"
     still = "" if outage.told_at is None else "still "
     summary = f"{party} {still}{what} {_length(outage, now)}: {reason}"
-    told = with_outage(record, party, msgspec.structs.replace(outage, told_at=now, offline=offline))
+    told = with_outage(record, party, told_down(outage, now, offline=offline))
     return make_notice(
         told,
         _type(party, "down"),
@@ -69,6 +112,16 @@ def tell_down(
         reason=reason,
         again=outage.told_at is not None,
         now=now,
+    )
+
+
+def told_down(outage: Outage, now: datetime, *, offline: bool) -> Outage:
+    """Return what is known of a party that fails, once that was told."""
+    return msgspec.structs.replace(
+        outage,
+        told_at=now,
+        offline="now" if offline else "",
+        told_all=offline or outage.told_all,
     )
 
 

@@ -4,20 +4,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
+from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from notifier.assembly import make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
-from notifier.health import Terms
-from notifier.model import RecordKey, utc_now
+from notifier.model import RecordKey
 from notifier.muting import Muting
 from notifier.notices import Notices
-from notifier.outages import Party
+from notifier.outages import Party, Terms
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
-from notifier.quiet import quiet_until
+from notifier.quiet import quiet_until, quiet_within
 from notifier.refresher import Refresher
 from notifier.replays import Replays
 from notifier.retry import RetryPolicy
@@ -28,6 +28,7 @@ from notifier.source import SourceError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.upkeep import Upkeep
+from notifier.wallclock import uptime
 from notifier.watcher import Watcher
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ async def open_parts(
             passed_on=pipeline.pass_on,
             terms=partial(_terms, settings),
             is_offline=make_reach(settings).is_offline,
+            uptime=uptime,
         )
         refreshers = {
             name: Refresher(name, target.cards, state=state, heard=notices.heard)
@@ -177,14 +179,16 @@ async def _end_mutes(watchers: list[Watcher], notices: Notices, sources: Collect
     notices.look()
 
 
-def _terms(settings: Settings, party: Party) -> Terms:
-    if party.is_target:
-        delivery = settings.delivery
-        quiet = settings.targets[party.name].quiet if party.name in settings.targets else None
-        return Terms(
-            down_after=delivery.down_after,
-            remind_every=delivery.remind_every,
-            rests=quiet is not None and quiet_until(quiet, utc_now()) is not None,
-        )
-    source = next(each for each in settings.sources if each.name == party.name)
-    return Terms(down_after=source.down_after, remind_every=source.remind_every)
+def _terms(settings: Settings, party: Party, since: datetime, now: datetime) -> Terms:
+    """Return when a party that has failed since a time is told."""
+    if not party.is_target:
+        source = next(each for each in settings.sources if each.name == party.name)
+        return Terms(down_after=source.down_after, remind_every=source.remind_every)
+    delivery = settings.delivery
+    quiet = settings.targets[party.name].quiet if party.name in settings.targets else None
+    return Terms(
+        down_after=delivery.down_after,
+        remind_every=delivery.remind_every,
+        rests=quiet is not None and quiet_until(quiet, now) is not None,
+        rested=timedelta(0) if quiet is None else quiet_within(quiet, since, now),
+    )

@@ -39,6 +39,8 @@ from notifier.transport import (
 from notifier.turnstile import Turnstile
 
 _READ_OF_ERROR = 4096
+_SOON = timedelta(seconds=2)
+"""More than requests of one key are apart."""
 
 
 def _job_link(value: str) -> str:
@@ -169,9 +171,16 @@ class AlliumSource:
         self._now = now
 
     async def turn(self) -> None:
-        """Return when it may `fetch`: at once, unless others of the same key ask, too."""
-        if self._turnstile is not None:
-            await self._turnstile.turn()
+        """Return when it may `fetch`: at once, unless others of the same key ask, too.
+
+        Raises SourceError when that is no time soon.
+        """
+        if self._turnstile is None:
+            return
+        longest = max(self.timeout, _SOON)
+        if (left := await self._turnstile.turn(longest.total_seconds())) > 0:
+            reason = "the API asked another source of the same key to wait"
+            raise SourceError("throttled", reason, retry_after=timedelta(seconds=left))
 
     async def fetch(self, known: Fingerprint | None) -> Reply:
         """Return the listing as it is now. Raises SourceError when the reply is no observation.

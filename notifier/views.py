@@ -216,6 +216,13 @@ def list_deliveries(
     return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
 
 
+def show_mute(records: Records, id_: str) -> MuteItem | None:
+    """Return the mute of this id, if there is one, whether it still holds or not."""
+    held = [(name, mute) for name, record in sorted(records.sources().items()) for mute in record.mutes]
+    found = [(name, mute) for name, mute in held if mute.id == id_]
+    return _mute_item(found) if found else None
+
+
 def count_mutes(records: Records, now: datetime) -> int:
     """Return how many mutes hold."""
     held = (mute for record in records.sources().values() for mute in record.mutes if now < mute.until)

@@ -97,13 +97,25 @@ class Watcher:
 
         Raises StoreError when it could not be made durable; a poll that failed is logged and counted.
         """
-        await self._source.turn()  # no part of the poll, which may take only so long
+        try:
+            await self._source.turn()  # no part of the poll, which may take only so long
+        except SourceError as error:
+            return self._failed(error)
         self._polls += 1
         self._polling = True
         try:
-            wait, error = await self._observe()
+            wait, fault = await self._observe()
         finally:
             self._polling = False
+        self._polled(self.name, fault)
+        return wait
+
+    def give_up(self) -> None:
+        """Note that the poll under way was cut off: no answer came in the time there was."""
+        self._failed(SourceError("failed", "no answer in time", answered=False))
+
+    def _failed(self, error: SourceError) -> timedelta:
+        wait = self._fault(error)
         self._polled(self.name, error)
         return wait
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from notifier.health import Health, Terms
+from notifier.health import Health
 from notifier.notices import Notices
+from notifier.outages import Terms
 from notifier.route import RouteSettings, route
 from notifier.sending import SendError
 from notifier.state import State
@@ -269,7 +270,7 @@ async def test_down_after_is_the_config_s(path: Path) -> None:
             sources=("a",),
             route=partial(route, routes=list[RouteSettings](), targets=TARGETS),
             passed_on=lambda *_: None,
-            terms=lambda _: Terms(down_after=2 * SECOND),
+            terms=lambda *_: Terms(down_after=2 * SECOND),
             now=clock,
         )
         notices.heard("a", "ops", REFUSED)
@@ -293,7 +294,7 @@ def make_health(state: State) -> Health:
         raise AssertionError
 
     return Health(
-        state, sources=("a",), terms=lambda _: Terms(), tell=tell, is_offline=is_offline, now=Clock()
+        state, sources=("a",), terms=lambda *_: Terms(), tell=tell, is_offline=is_offline, now=Clock()
     )
 
 

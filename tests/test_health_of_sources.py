@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from notifier.health import Terms
 from notifier.model import Mute, SourceRecord
 from notifier.notices import Notices
-from notifier.outages import Party
+from notifier.outages import Party, Terms
 from notifier.route import RouteSettings, route
 from notifier.sending import SendError
 from notifier.source import SourceError
@@ -21,6 +20,7 @@ from tests.test_notices import SECOND, TARGETS, Clock, opened
 MINUTE = 60 * SECOND
 REFUSED = SourceError("refused", "the API key of source a was refused (401); is api_key right?")
 SILENT = SourceError("failed", "no answer in time", answered=False)
+OFFLINE = "nothing can be reached, no source and no target: this machine seems to be offline"
 UNREACHED = SendError("no connection to ops:443")
 
 
@@ -36,6 +36,8 @@ class Heard:
         remind: timedelta = timedelta(0),
         routes: tuple[RouteSettings, ...] = (),
         resting: Callable[[], bool] = lambda: False,
+        rested: Callable[[], timedelta] = lambda: timedelta(0),
+        uptime: Callable[[], float] | None = None,
     ) -> None:
         self.state, self.clock, self.offline, self.asked = state, clock, offline, 0
         self.ids: list[str] = []
@@ -50,9 +52,12 @@ class Heard:
             sources=("a", "b", "c"),
             route=partial(route, routes=routes, targets=TARGETS),
             passed_on=lambda _, event, targets: self._note(event.id, event.summary, tuple(targets)),
-            terms=lambda party: Terms(remind_every=remind, rests=party.is_target and resting()),
+            terms=lambda party, *_: Terms(
+                remind_every=remind, rests=party.is_target and resting(), rested=rested()
+            ),
             is_offline=is_offline,
             now=clock,
+            uptime=uptime,
         )
 
     def _note(self, id_: str, summary: str, targets: tuple[str, ...]) -> None:
@@ -274,3 +279,58 @@ async def test_a_target_that_is_left_alone_is_down_only_once_it_fails_again(path
 
 def test_parties_are_called_what_they_are() -> None:
     assert [str(Party("x", is_target=flag)) for flag in (True, False)] == ["target x", "source x"]
+
+
+async def test_what_was_told_as_offline_is_told_anew_when_it_is_the_source_after_all(path: Path) -> None:
+    clock = Clock()
+    told = []
+    for run in range(12):
+        async with opened(path) as state:
+            heard = Heard(state, clock, offline=run < 4)
+            for source in ("a", "b"):
+                heard.poll(source, SILENT)
+            if run >= 4:
+                heard.notices.heard("a", "ops", None)
+            told += await heard.told()
+        clock.move(2 * MINUTE)
+    assert [line.partition(" (")[0] for line in told] == [
+        f"source a has had no good poll for 6m: {OFFLINE}",
+        "source a still has had no good poll for 14m: no answer in time",
+        "source b has had no good poll for 6m: no answer in time",
+    ]
+
+
+async def test_a_clock_that_is_set_forward_blames_nobody(path: Path) -> None:
+    async with opened(path) as state:
+        heard = Heard(state, clock := Clock(), uptime=lambda: 0.0)
+        heard.poll("a", REFUSED)
+        assert await heard.told() == []
+        clock.move(timedelta(hours=2))
+        heard.poll("b", REFUSED)
+        assert await heard.told() == []
+
+
+async def test_it_is_asked_once_whether_this_machine_is_offline_however_much_fails(path: Path) -> None:
+    async with opened(path) as state:
+        heard = Heard(state, clock := Clock(), offline=True)
+        for source in ("a", "b", "c"):
+            heard.poll(source, SILENT)
+        await heard.told()
+        clock.move(5 * MINUTE)
+        assert len(await heard.told()) == 1
+        assert heard.asked == 1
+
+
+async def test_a_target_is_not_told_down_by_a_night_in_which_nobody_tried_it(path: Path) -> None:
+    async with opened(path) as state:
+        night = timedelta(hours=9)
+        heard = Heard(
+            state, clock := Clock(), rested=lambda: night if clock() > start + night else SECOND * 0
+        )
+        start = clock()
+        heard.notices.heard("a", "ops", SendError("answered 500", status=500))
+        await heard.told()
+        clock.move(night + MINUTE)
+        assert await heard.told() == []
+        clock.move(4 * MINUTE)
+        assert len(await heard.told()) == 1

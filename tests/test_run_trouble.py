@@ -219,3 +219,19 @@ async def test_without_a_daemon_mutes_are_made_and_ended_in_the_state(
     assert (await notifier("--config", config, "unmute", item["id"])).code == 0
     assert (await notifier("--config", config, "once")).code == 0
     assert told(receiver) == ["backfill.failed"]
+
+
+async def test_once_tells_of_an_api_that_never_answers(
+    api: ScriptedServer, receiver: ScriptedServer, tmp_path: Path
+) -> None:
+    api.answer = _never
+    config = str(write_config(tmp_path, receiver, {"allium": api}, 'down_after = "1s"'))
+    for _ in range(2):
+        assert (await notifier("--config", config, "once", "--timeout", "2s")).code == 1
+    assert told(receiver) == ["source.down"]
+    assert receiver.events[0]["data"]["reason"] == "no answer in time"
+
+
+async def _never(_: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    return web.Response()

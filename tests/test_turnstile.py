@@ -220,7 +220,7 @@ async def test_check_asks_in_turn_too(api: ScriptedServer, tmp_path: Path) -> No
 async def test_a_wait_for_a_turn_is_no_part_of_the_poll_and_can_be_cancelled(
     path: Path, api: ScriptedServer
 ) -> None:
-    api.script = [web.Response(status=429, headers={"Retry-After": "3600"})]
+    api.script = [web.Response(status=429, headers={"Retry-After": "1"})]
     config = settings(api.url, {}, {"timeout": "1ms"})
     async with watching(path, config) as (throttled, other):
         await throttled.observe()
@@ -256,11 +256,26 @@ async def test_throttling_that_says_for_how_long_holds_all_of_the_key(
     with pytest.raises(SourceError):
         await throttled.fetch(None)
     await stranger.turn()
-    turn = asyncio.create_task(other.turn())
-    await asyncio.wait([turn], timeout=0.2 if held else 10)
-    assert turn.done() != held
-    turn.cancel()
-    await asyncio.gather(turn, return_exceptions=True)
+    if not held:
+        await other.turn()
+        return
+    with pytest.raises(SourceError, match="asked another source of the same key to wait") as caught:
+        await other.turn()
+    assert caught.value.fault == "throttled"
+    assert caught.value.retry_after is not None
+    assert timedelta(seconds=1200) < caught.value.retry_after <= timedelta(seconds=1234)
+
+
+async def test_a_source_that_is_held_for_long_has_no_good_poll_and_says_so(
+    path: Path, api: ScriptedServer
+) -> None:
+    api.answer = web.Response(status=429, headers={"Retry-After": "3600"})
+    async with watching(path, settings(api.url, {}, {})) as (throttled, other):
+        await throttled.observe()
+        assert await other.observe() > timedelta(minutes=59)
+        assert other.report.failures == 1
+        assert not other.is_current
+    assert len(api.requests) == 1
 
 
 async def test_a_source_alone_with_its_key_is_held_by_its_own_pace_only(

@@ -10,9 +10,8 @@ from aiohttp import web
 from notifier.duration import parse_duration
 from notifier.model import utc_now
 from notifier.muting import MuteOrder, Muting, Unmuted
-from notifier.page import LARGEST_LIMIT
 from notifier.records import Records
-from notifier.views import list_mutes
+from notifier.views import list_mutes, show_mute
 from notifier.web.reply import paging, reply
 
 
@@ -39,8 +38,7 @@ def mute_routes(
 
     async def mute(request: web.Request) -> web.Response:
         made = await muting.mute(_order(await request.read()))
-        items = list_mutes(records, now=made.created_at, limit=LARGEST_LIMIT).items
-        return reply(next(item for item in items if item.id == made.id), 201)
+        return reply(show_mute(records, made.id), 201)
 
     async def unmute(request: web.Request) -> web.Response:
         return reply(Unmuted(await muting.unmute(request.match_info["id"])))
