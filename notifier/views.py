@@ -23,7 +23,7 @@ from notifier.model import (
     SourceRecord,
     is_active,
 )
-from notifier.mute import muting
+from notifier.mute import is_of, muting
 from notifier.outbox import pending
 from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_page
 from notifier.patience import moved_at
@@ -122,6 +122,8 @@ class MuteItem(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
     suppressed: int
     """How many events nobody was notified of because of it."""
+    matching: int | None = None
+    """How many known jobs it is about; told of a new one only."""
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,11 +218,16 @@ def list_deliveries(
     return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
 
 
-def show_mute(records: Records, id_: str) -> MuteItem | None:
-    """Return the mute of this id, if there is one, whether it still holds or not."""
-    held = [(name, mute) for name, record in sorted(records.sources().items()) for mute in record.mutes]
-    found = [(name, mute) for name, mute in held if mute.id == id_]
-    return _mute_item(found) if found else None
+def show_mute(records: Records, mute: Mute) -> MuteItem:
+    """Return a mute that was just made, and how many known jobs it is about."""
+    holders = [name for name, record in sorted(records.sources().items()) if mute in record.mutes]
+    jobs = (
+        is_of(mute, job_id, read_details(record.snapshot.element))
+        for (source, job_id), record in records.jobs()
+        if source in holders
+    )
+    item = _mute_item([(name, mute) for name in holders])
+    return msgspec.structs.replace(item, matching=sum(jobs))
 
 
 def count_mutes(records: Records, now: datetime) -> int:

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -197,14 +198,16 @@ class Watcher:
                 if found:
                     suppressed.update(mute.id for mute in news.mutes)
         if findings.news or noted is not None:
-            await self._state.commit(
-                jobs={
-                    (self.name, job_id): partial(_absorb, news=news, targets=targets)
-                    for job_id, news in findings.news.items()
-                },
-                sources={self.name: partial(_noting, noted=noted, suppressed=suppressed)}
-                if noted is not None or suppressed
-                else {},
+            await _to_its_end(
+                self._state.commit(
+                    jobs={
+                        (self.name, job_id): partial(_absorb, news=news, targets=targets)
+                        for job_id, news in findings.news.items()
+                    },
+                    sources={self.name: partial(_noting, noted=noted, suppressed=suppressed)}
+                    if noted is not None or suppressed
+                    else {},
+                )
             )
         self._comparison.remember(findings)
         await self._tell(findings, targets)
@@ -243,6 +246,16 @@ class Watcher:
             last_error=error.reason,
         )
         return wait
+
+
+async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
+    """Wait for a commit also when cancelled: it is made all the same, and nobody may compare before it is."""
+    committing = asyncio.ensure_future(commit)
+    try:
+        await asyncio.shield(committing)
+    except asyncio.CancelledError:
+        await asyncio.wait([committing])
+        raise
 
 
 def _organization(record: SourceRecord, listing: Listing) -> str | None:

@@ -31,7 +31,7 @@ def state(tmp_path: Path) -> Path:
 def test_a_mute_is_made_listed_and_ended_in_the_state(state: Path) -> None:
     made = on(state, "mute", "j", "--for", "1h30m", "--reason", "known\x1b[31m")
     assert made.exit_code == 0
-    assert made.stdout.startswith("muted for 1h 30m: mut_")
+    assert made.stdout.startswith("muted for 1h 30m, 1 known job so far: mut_")
     listed = on(state, "mutes").stdout
     assert "job j" in listed
     assert "\x1b" not in listed
@@ -74,7 +74,7 @@ def test_without_a_state_there_is_nothing_to_mute(tmp_path: Path) -> None:
     ("body", "status", "words"),
     [
         ({"job_id": "j", "for": "2h"}, 201, None),
-        ({"table": "base.*", "for": "2h", "reason": "x"}, 201, None),
+        ({"source": "a", "for": "2h", "reason": "x"}, 201, None),
         ({"for": "2h"}, 400, "nothing is named"),
         ({"job_id": "j"}, 400, "for"),
         ({"job_id": "j", "for": "x"}, 400, "not a duration"),
@@ -99,7 +99,8 @@ async def test_mutes_over_http(tmp_path: Path, body: Any, status: int, words: st
                 assert words in found["error"]
                 assert listed == {"items": [], "next_cursor": None}
                 return
-            assert listed["items"] == [found]
+            assert found["matching"] == 1
+            assert listed["items"] == [found | {"matching": None}]
             msgspec.convert(found, MuteItem)
             gone, _, ended = await client.ask(f"/api/v1/mutes/{found['id']}", "DELETE")
             assert (gone, ended) == (200, {"unmuted": [found["id"]]})

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from notifier.commands.link import Link
-    from notifier.muting import MuteOrder, Muting
+    from notifier.muting import MuteOrder
+    from notifier.state import State
+    from notifier.views import MuteItem
 
 _Answer = TypeVar("_Answer")
 
@@ -49,6 +51,7 @@ def mute(  # noqa: PLR0917 - the options of the command
     """
     from notifier.duration import parse_duration, spell_duration
     from notifier.muting import MuteOrder
+    from notifier.summary import counted
 
     if not any((job_id, table, name, source)):
         fail_usage("mute wants a JOB_ID, --table, --name or --source; see notifier jobs")
@@ -58,9 +61,13 @@ def mute(  # noqa: PLR0917 - the options of the command
         fail_usage(f"--for: {error}")
     order = MuteOrder(job_id=job_id, table=table, name=name, source=source, length=lasting, reason=reason)
     made = _carry_out(
-        context, config, lambda link: _mute_by(link, order, length), lambda known: _id(known, order)
+        context,
+        config,
+        lambda link: _mute_by(link, order, length),
+        lambda state, sources: _mute_in(state, sources, order),
     )
-    typer.echo(f"muted for {spell_duration(lasting)}: {made}")
+    jobs = counted(made.matching or 0, "known job")
+    typer.echo(f"muted for {spell_duration(lasting)}, {jobs} so far: {made.id}")
 
 
 def unmute(
@@ -73,16 +80,19 @@ def unmute(
     """End mutes, and tell what they kept from people."""
     from urllib.parse import quote
 
-    from notifier.muting import Unmuted
+    from notifier.muting import Muting, Unmuted
 
     path = f"/api/v1/mutes/{quote(id_, safe='', errors='surrogateescape')}"
     ended = _carry_out(
-        context, config, lambda link: link.delete(path, Unmuted).unmuted, lambda known: known.unmute(id_)
+        context,
+        config,
+        lambda link: link.delete(path, Unmuted).unmuted,
+        lambda state, _: Muting(state).unmute(id_),
     )
     typer.echo(f"unmuted: {', '.join(ended)}")
 
 
-def _mute_by(link: Link, order: MuteOrder, length: str) -> str:
+def _mute_by(link: Link, order: MuteOrder, length: str) -> MuteItem:
     from notifier.views import MuteItem
 
     body = {
@@ -93,23 +103,26 @@ def _mute_by(link: Link, order: MuteOrder, length: str) -> str:
         "reason": order.reason,
         "for": length,
     }
-    return link.post("/api/v1/mutes", body, MuteItem).id
+    return link.post("/api/v1/mutes", body, MuteItem)
 
 
-async def _id(muting: Muting, order: MuteOrder) -> str:
-    return (await muting.mute(order)).id
+async def _mute_in(state: State, sources: list[str], order: MuteOrder) -> MuteItem:
+    from notifier.muting import Muting
+    from notifier.views import show_mute
+
+    return show_mute(state.records, await Muting(state, sources=sources or None).mute(order))
 
 
 def _carry_out(
     context: typer.Context,
     config: Path | None,
     by_daemon: Callable[[Link], _Answer],
-    in_state: Callable[[Muting], Coroutine[Any, Any, _Answer]],
+    in_state: Callable[[State, list[str]], Coroutine[Any, Any, _Answer]],
 ) -> _Answer:
     import os
 
     from notifier.commands.link import RefusedError, find_daemon
-    from notifier.config import load_store
+    from notifier.config import load_store, read_names
     from notifier.model import StoreError
     from notifier.muting import RefusedMuteError
     from notifier.problem import ConfigError
@@ -117,18 +130,21 @@ def _carry_out(
     try:
         state = load_store(config or context.obj, os.environ).path
         link = find_daemon(state)
-        return _in_state(state, in_state) if link is None else by_daemon(link)
+        if link is not None:
+            return by_daemon(link)
+        return _in_state(state, read_names(config or context.obj, os.environ)["sources"], in_state)
     except ConfigError as error:
         raise refused(error) from error
     except (StoreError, RefusedError, RefusedMuteError) as error:
         fail(str(error))
 
 
-def _in_state(path: Path, order: Callable[[Muting], Coroutine[Any, Any, _Answer]]) -> _Answer:
+def _in_state(
+    path: Path, sources: list[str], order: Callable[[State, list[str]], Coroutine[Any, Any, _Answer]]
+) -> _Answer:
     import asyncio
     from functools import partial
 
-    from notifier.muting import Muting
     from notifier.state import State
     from notifier.store.sqlite import SqliteStore
 
@@ -136,6 +152,6 @@ def _in_state(path: Path, order: Callable[[Muting], Coroutine[Any, Any, _Answer]
 
     async def carry_out() -> _Answer:
         async with State(partial(SqliteStore, path)) as state:
-            return await order(Muting(state))
+            return await order(state, sources)
 
     return asyncio.run(carry_out())

@@ -1,5 +1,6 @@
 """Mutes over HTTP: listed, made and ended."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -38,7 +39,7 @@ def mute_routes(
 
     async def mute(request: web.Request) -> web.Response:
         made = await muting.mute(_order(await request.read()))
-        return reply(show_mute(records, made.id), 201)
+        return reply(await asyncio.to_thread(show_mute, records, made), 201)
 
     async def unmute(request: web.Request) -> web.Response:
         return reply(Unmuted(await muting.unmute(request.match_info["id"])))
