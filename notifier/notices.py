@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
@@ -29,7 +29,8 @@ class Notices:
 
     Of the former at most once a minute for each target they were for.
 
-    `passed_on` is told each committed event with the record's key and the targets it is for.
+    `passed_on` is told each committed event with the record's key and the targets it is for; `resting`
+    returns the targets that are not to be reminded of anything just now.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Notices:
         is_offline: Callable[[], Awaitable[bool]] = _nobody_can_tell,
         now: Callable[[], datetime] = utc_now,
         uptime: Callable[[], float] | None = None,
+        resting: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._state = state
         self._sources = sources
         self._route = route
         self._passed_on = passed_on
+        self._resting = resting
         self._now = now
         self._health = Health(
             state,
@@ -127,7 +130,7 @@ class Notices:
         def told(record: SourceRecord | None) -> SourceRecord:
             changed, event = telling(record or SourceRecord(id=uuid4().hex))
             subjects = (Subject(type=event.type, source=each, about=about) for each in of)
-            waiting = waiting_targets(record) if event.again else ()
+            waiting = {*waiting_targets(record), *self._resting()} if event.again else ()
             found = dict.fromkeys(name for each in subjects for name in self._route(each))
             targets = tuple(name for name in found if name not in waiting)
             made.append((event, targets))

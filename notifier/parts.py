@@ -11,7 +11,7 @@ import msgspec
 
 from notifier.assembly import make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
-from notifier.model import RecordKey
+from notifier.model import RecordKey, utc_now
 from notifier.muting import Muting
 from notifier.notices import Notices
 from notifier.outages import Party, Terms
@@ -98,6 +98,7 @@ async def open_parts(
             terms=partial(_terms, settings),
             is_offline=make_reach(settings).is_offline,
             uptime=uptime,
+            resting=partial(_resting, settings),
         )
         refreshers = {
             name: Refresher(name, target.cards, state=state, heard=notices.heard)
@@ -141,6 +142,7 @@ async def open_parts(
                 changed=changed,
                 rules=source.rules,
                 polled=heard_of_source,
+                resting=partial(_resting, settings),
             )
             for source, allium in zip(settings.sources, make_sources(settings, source_session), strict=True)
         ]
@@ -177,6 +179,16 @@ async def _end_mutes(watchers: list[Watcher], notices: Notices, sources: Collect
         if watcher.name in sources:
             await watcher.end_mutes()
     notices.look()
+
+
+def _resting(settings: Settings) -> list[str]:
+    """Return the targets that are quiet just now."""
+    now = utc_now()
+    return [
+        name
+        for name, target in settings.targets.items()
+        if target.quiet is not None and quiet_until(target.quiet, now) is not None
+    ]
 
 
 def _terms(settings: Settings, party: Party, since: datetime, now: datetime) -> Terms:

@@ -12,6 +12,7 @@ from notifier.fields import Section
 from notifier.heartbeat import HeartbeatSettings
 from notifier.quiet import QuietSettings
 from notifier.route import RouteSettings
+from notifier.rules import JobRules
 from notifier.settings import DeliverySettings, LogSettings, Settings, StoreSettings, WebSettings
 from notifier.source import SourceSettings
 from notifier.targets.slack.settings import SlackSettings
@@ -138,6 +139,10 @@ def _suggestion(where: Where, target: str) -> str:
     for kind, section in _TARGETS.items():
         if target and kind != target and key in section.model_fields:
             return f'; it belongs to targets of type "{kind}"'
+    if where[0] == "sources" and where[2:3] == ("jobs",):
+        if key in SourceSettings.model_fields and key not in JobRules.model_fields:
+            return "; it belongs to the source"
+        return did_you_mean(key, JobRules.model_fields)
     section = Settings if len(where) == 1 else (_SECTIONS | _TARGETS)[table]
     return did_you_mean(key, section.model_fields)
 

@@ -59,7 +59,8 @@ def _known_zone(name: str) -> str:
 
 def _near(name: str, known: dict[str, str]) -> str:
     cities = [each for each in known if each.endswith(f"/{name}")]
-    near = cities or difflib.get_close_matches(name, known, n=1)
+    # Only names with a city in them: "CEST" means no zone that is near it by its letters.
+    near = cities or difflib.get_close_matches(name, [each for each in known if "/" in each], n=1)
     return f'; did you mean "{known[near[0]]}"?' if near else '; one is "Europe/Berlin"'
 
 

@@ -41,6 +41,7 @@ class Watcher:
 
     `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
     committed event with the record's key and the targets it is for, `polled` how each poll ended.
+    `resting` returns the targets that are not to be reminded of anything just now.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Watcher:
         changed: Callable[[Collection[RecordKey]], None] = lambda _: None,
         rules: RuleBook | None = None,
         polled: Callable[[str, SourceError | None], None] = lambda *_: None,
+        resting: Callable[[], Collection[str]] = tuple,
         now: Callable[[], datetime] = utc_now,
         uptime: Callable[[], float] = uptime,
         chance: Callable[[], float] = random.random,
@@ -69,6 +71,7 @@ class Watcher:
         self._passed_on = passed_on
         self._changed = changed
         self._polled = polled
+        self._resting = resting
         self._now = now
         self._uptime = uptime
         self._chance = chance
@@ -192,8 +195,11 @@ class Watcher:
             for event in news.change.events:
                 found = self._route(subject_of(event, news.change.details, self.name))
                 if event.again:
-                    waiting = waiting_targets(self._state.records.job((self.name, job_id)))
-                    found = [name for name in found if name not in waiting]
+                    unready = {
+                        *waiting_targets(self._state.records.job((self.name, job_id))),
+                        *self._resting(),
+                    }
+                    found = [name for name in found if name not in unready]
                 targets[event.id] = () if news.mutes else found
                 if found:
                     suppressed.update(mute.id for mute in news.mutes)

@@ -456,6 +456,11 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
             "must be a whole percentage from 1 to 100",
         ),
         (
+            SOURCE + '[[sources.jobs]]\ndown_after = "1h"',
+            "sources[0].jobs[0].down_after",
+            "unknown key; it belongs to the source",
+        ),
+        (
             SOURCE + "[[sources.jobs]]\ntables = []",
             "sources[0].jobs[0].tables",
             "must name at least one",

@@ -31,7 +31,7 @@ def state(tmp_path: Path) -> Path:
 def test_a_mute_is_made_listed_and_ended_in_the_state(state: Path) -> None:
     made = on(state, "mute", "j", "--for", "1h30m", "--reason", "known\x1b[31m")
     assert made.exit_code == 0
-    assert made.stdout.startswith("muted for 1h 30m, 1 known job so far: mut_")
+    assert made.stdout.startswith("muted for 1h 30m: mut_")
     listed = on(state, "mutes").stdout
     assert "job j" in listed
     assert "\x1b" not in listed
@@ -40,6 +40,13 @@ def test_a_mute_is_made_listed_and_ended_in_the_state(state: Path) -> None:
     assert "muted for 1h" in on(state, "jobs").stdout
     assert on(state, "unmute", "j").stdout == f"unmuted: {item['id']}\n"
     assert on(state, "mutes").stdout.strip() == "no mutes"
+
+
+def test_a_mute_by_a_glob_says_how_many_jobs_it_is_about(state: Path) -> None:
+    by_source = on(state, "mute", "--source", "allium", "--for", "1h").stdout
+    by_name = on(state, "mute", "--name", "nobody*", "--for", "1h").stdout
+    assert by_source.startswith("muted for 1h, 1 known job so far: mut_")
+    assert by_name.startswith("muted for 1h, 0 known jobs so far: mut_")
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,9 @@ def mute(  # noqa: PLR0917 - the options of the command
         lambda link: _mute_by(link, order, length),
         lambda state, sources: _mute_in(state, sources, order),
     )
-    jobs = counted(made.matching or 0, "known job")
-    typer.echo(f"muted for {spell_duration(lasting)}, {jobs} so far: {made.id}")
+    number = None if job_id is not None else made.matching
+    jobs = "" if number is None else f", {counted(number, 'known job')} so far"
+    typer.echo(f"muted for {spell_duration(lasting)}{jobs}: {made.id}")
 
 
 def unmute(
