@@ -140,6 +140,7 @@ class Health:
         now = self._now()
         if self._uptime is None or not self._clock.was_set(now, self._uptime()):
             return
+        self._answered_at = None
         for party, trouble in self._troubles.items():
             told_at = trouble.outage.told_at and now
             since = trouble.outage.since if told_at is not None else now
@@ -237,7 +238,7 @@ class Health:
         failing = {
             party: self._troubles[party]
             for name in self._sources
-            if (party := Party(name, is_target=False)) in self._troubles
+            if (party := Party(name, is_target=False)) in self._troubles and self._troubles[party].heard
         }
         if any(trouble.outage.offline == "now" for trouble in failing.values()):
             return

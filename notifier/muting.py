@@ -73,7 +73,7 @@ class Muting:
 
     async def mute(self, order: MuteOrder) -> Mute:
         """Return the mute that was made, durably. Raises RefusedMuteError."""
-        _check(order)
+        check_mute(order)
         now = self._now()
         mute = Mute(
             id=f"mut_{secrets.token_hex(12)}",
@@ -169,15 +169,23 @@ def _spelled(mute: Mute) -> str:
     return spell_mute(job_id=mute.job_id, table=mute.table, name=mute.name, source=mute.source)
 
 
-def _check(order: MuteOrder) -> None:
+def check_mute(order: MuteOrder) -> None:
+    """Raise RefusedMuteError when an order makes no sense, whatever there is to mute."""
     if not any((order.job_id, order.table, order.name, order.source)):
         raise RefusedMuteError("nothing is named: a job_id, a table, a name or a source")
     for key in ("job_id", "table", "name", "source", "reason"):
         value = getattr(order, key)
         if value is not None and not value.strip():
             raise RefusedMuteError(f"{key} is empty")
+        if value is not None and not value.isascii() and _is_torn(value):
+            raise RefusedMuteError(f"{key} is not UTF-8 text")
     if not timedelta(0) < order.length <= LONGEST:
         raise RefusedMuteError(f"it must last longer than 0s, and {LONGEST.days:,} days at most")
+
+
+def _is_torn(text: str) -> bool:
+    """Return whether a text has halves of characters, which can be neither stored nor sent."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _with_mute(record: SourceRecord | None, *, mute: Mute) -> SourceRecord:

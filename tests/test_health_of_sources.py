@@ -334,3 +334,39 @@ async def test_a_target_is_not_told_down_by_a_night_in_which_nobody_tried_it(pat
         assert await heard.told() == []
         clock.move(4 * MINUTE)
         assert len(await heard.told()) == 1
+
+
+async def test_after_a_clock_was_set_back_it_is_still_asked_whether_this_machine_is_offline(
+    path: Path,
+) -> None:
+    async with opened(path) as state:
+        up = [0.0]
+        heard = Heard(state, clock := Clock(), offline=True, uptime=lambda: up[0])
+        heard.poll("a", None)
+        assert await heard.told() == []
+        clock.move(timedelta(days=-1))
+        up[0] += 15
+        for source in ("a", "b", "c"):
+            heard.poll(source, SILENT)
+        assert await heard.told() == []
+        clock.move(5 * MINUTE)
+        up[0] += 300
+        assert len(await heard.told()) == 1
+        assert heard.asked == 1
+
+
+async def test_a_source_that_has_not_failed_in_this_process_is_not_named_for_a_machine_that_is_offline(
+    path: Path,
+) -> None:
+    clock = Clock()
+    async with opened(path) as state:
+        heard = Heard(state, clock)
+        heard.poll("a", REFUSED)
+        heard.poll("b", SILENT)
+        assert await heard.told() == []
+    clock.move(timedelta(days=3))
+    async with opened(path) as state:
+        heard = Heard(state, clock, offline=True)
+        heard.poll("b", SILENT)
+        [summary] = await heard.told()
+        assert summary.startswith("source b has had no good poll for 3d: nothing can be reached")

@@ -1,6 +1,7 @@
 """`mute`, `unmute` and `mutes` where no daemon runs, and what is wrong with an order."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,20 @@ def test_a_mute_by_a_glob_says_how_many_jobs_it_is_about(state: Path) -> None:
     [
         (("mute", "--for", "1h"), 2, "mute wants a JOB_ID, --table, --name or --source"),
         (("mute", "j"), 2, "Missing option '--for'"),
-        (("mute", "j", "--for", "soon"), 2, "--for"),
+        *(
+            (("mute", "j", "--for", length), 2, 'not a duration; write it like "15s", "2m", "1h30m" or "3d"')
+            for length in ("", "soon", "2", "-1h", "1h 30m", "1.5h")
+        ),
+        (("mute", "j", "--for", "99999999d"), 2, "longer than ten years"),
+        (("mute", "j", "k", "--for", "1h"), 2, "Got unexpected extra argument"),
+        (("mute", "", "--for", "1h"), 2, "mute wants a JOB_ID, --table, --name or --source"),
+        (("mute", "j", "--table", " ", "--for", "1h"), 1, "table is empty"),
+        (("unmute",), 2, "Missing argument 'JOB_ID_OR_MUTE_ID'"),
+        (("mutes", "extra"), 2, "Got unexpected extra argument"),
         (("mute", "j", "--for", "0s"), 1, "it must last longer than 0s"),
         (("mute", "x", "--for", "1h"), 1, "there is no job x"),
         (("mute", "--source", "x", "--for", "1h"), 1, "there is no source x"),
+        (("mute", "--table", "\udcff", "--for", "1h"), 1, "table is not UTF-8 text"),
         (("unmute", "x"), 1, "there is no mute x"),
     ],
 )
@@ -70,11 +81,41 @@ def test_an_order_that_makes_no_sense_is_refused(
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_state_there_is_nothing_to_mute(tmp_path: Path) -> None:
-    done = on(tmp_path / "state.db", "mute", "j", "--for", "1h")
-    assert done.exit_code == 1
+@pytest.mark.parametrize("arguments", [("mute", "j", "--for", "1h"), ("unmute", "j"), ("mutes",)])
+def test_without_a_state_there_is_nothing_to_mute(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = on(tmp_path / "state.db", *arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "there is no state at" in done.stderr
     assert not (tmp_path / "state.db").exists()
+
+
+def test_unmuting_a_mute_by_its_id_leaves_the_others(state: Path) -> None:
+    first, second = (
+        re.findall("mut_[0-9a-f]{24}", on(state, "mute", *named, "--for", "1h").stdout)[0]
+        for named in (("j",), ("--table", "*", "--name", "x", "--source", "allium"))
+    )
+    assert on(state, "unmute", first).stdout == f"unmuted: {first}\n"
+    [item] = json.loads(on(state, "mutes", "--json").stdout)
+    assert {key: item[key] for key in ("id", "job_id", "table", "name", "source", "reason")} == {
+        "id": second,
+        "job_id": None,
+        "table": "*",
+        "name": "x",
+        "source": "allium",
+        "reason": None,
+    }
+
+
+def test_where_the_state_is_is_all_that_matters_of_the_config(state: Path) -> None:
+    config = state.parent / "notifier.toml"
+    config.write_text(f'[store]\nurl = "sqlite:///{state}"\n[[sources]]\napi_key = "${{UNSET}}"\n')
+    assert invoke("--config", str(config), "mute", "j", "--for", "1h").exit_code == 0
+    assert len(json.loads(invoke("mutes", "--json", "--config", str(config)).stdout)) == 1
+    config.write_text("[store]\nurk = 1\n")
+    for arguments in (("mute", "j", "--for", "1h"), ("unmute", "j"), ("mutes",)):
+        done = invoke(*arguments, "--config", str(config))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "store.urk: unknown key" in done.stderr
 
 
 @pytest.mark.parametrize(

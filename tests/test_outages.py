@@ -57,12 +57,22 @@ def data_of(event: Event) -> dict[str, Any]:
     ("party", "known", "minutes", "words"),
     [
         (SOURCE, outage(), 5, "source allium has had no good poll for 5m: answered 503"),
-        (SOURCE, outage(told_at=at(5)), 65, "source allium still has had no good poll for 1h 5m: answered 503"),
+        (
+            SOURCE,
+            outage(told_at=at(5)),
+            65,
+            "source allium still has had no good poll for 1h 5m: answered 503",
+        ),
         (TARGET, outage(), 5, "target ops has failed for 5m: answered 503"),
         (TARGET, outage(told_at=at(5)), 3000, "target ops still has failed for 2d 2h: answered 503"),
         # the clock was set back
         (SOURCE, outage(), -5, "source allium has had no good poll for under 1s: answered 503"),
-        (SOURCE, outage("two\nlines\x1b[31m"), 5, "source allium has had no good poll for 5m: two lines [31m"),
+        (
+            SOURCE,
+            outage("two\nlines\x1b[31m"),
+            5,
+            "source allium has had no good poll for 5m: two lines [31m",
+        ),
         (
             TARGET,
             outage("x" * 5000),
@@ -70,7 +80,7 @@ def data_of(event: Event) -> dict[str, Any]:
             f"target ops has failed for 5m: {'x' * 299}…",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_party_that_fails_is_told_with_how_long_and_why(
     party: Party, known: Outage, minutes: float, words: str
 ) -> None:

@@ -410,6 +410,95 @@ def test_how_long_a_phase_of_the_baseline_took_nobody_knows() -> None:
     assert facts(card(record))["Phases"] == f"staging → transporting 1h → completed {date(65)}"
 
 
+def troubled(record: JobRecord, **fields: Any) -> JobRecord:
+    """Return the record with what was found of its job beside its status."""
+    return msgspec.structs.replace(record, snapshot=msgspec.structs.replace(record.snapshot, **fields))
+
+
+def gone(polls: int, since: float | None = 9) -> dict[str, Any]:
+    return {"missing_since": None if since is None else at(since), "missing_polls": polls}
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ({}, None),
+        ({"moved_at": at(8)}, None),
+        (
+            {"moved_at": at(8), "stalled_at": at(38)},
+            f"⏳ *stalled*: nothing has moved since {date(8)}",
+        ),
+        ({"moved_at": None, "stalled_at": at(38)}, f"⏳ *stalled*: nothing has moved since {date(0)}"),
+        (gone(1), None),
+        (gone(2), None),
+        (gone(3), f"❓ *no longer listed* since {date(9)}"),
+        (gone(3, since=None), "❓ *no longer listed*"),
+        # that it is gone says more
+        ({"moved_at": at(8), "stalled_at": at(38)} | gone(3), f"❓ *no longer listed* since {date(9)}"),
+        (
+            {"moved_at": at(8), "stalled_at": at(38)} | gone(2),
+            f"⏳ *stalled*: nothing has moved since {date(8)}",
+        ),
+    ],
+)
+def test_what_no_status_tells_stands_above_all_else(found: dict[str, Any], line: str | None) -> None:
+    message = card(troubled(transporting((0, 1000), (8, 950)), **found), minutes=9)
+    first, second = lines(message)[:2]
+    if line is None:
+        assert first.startswith("▱")
+        assert not {"stalled", "listed"} & set(re.findall(r"\w+", first + second))
+    else:
+        assert first == line
+        assert second.startswith("▱")
+    assert title(message) == "🚚 *Name of j1* is transporting"
+
+
+def test_a_stalled_job_has_no_pace() -> None:
+    record = transporting((0, 1000), (5, 950))
+    assert pace(card(record, minutes=6)) is not None
+    assert pace(card(troubled(record, stalled_at=at(6)), minutes=6)) is None
+
+
+@pytest.mark.parametrize("found", [{"stalled_at": at(30)}, gone(3)], ids=["stalled", "gone"])
+def test_trouble_changes_the_card_once_and_its_end_makes_it_what_it_was(found: dict[str, Any]) -> None:
+    record = transporting((0, 1000), (5, 950))
+    usual, in_trouble = card(record, minutes=60), card(troubled(record, **found), minutes=60)
+    assert look_print(usual) != look_print(in_trouble)
+    assert card(troubled(record, **found), minutes=6000) == in_trouble
+    end = {name: getattr(record.snapshot, name) for name in found}
+    assert card(troubled(troubled(record, **found), **end), minutes=60) == usual
+
+
+@pytest.mark.parametrize("status", ["staging", "paused"])
+def test_a_job_that_stalls_without_transporting_says_so(status: str) -> None:
+    record = followed((0, {"status": status, "num_chunks": None, "time_created": None}))
+    message = card(troubled(record, stalled_at=at(360)))
+    assert lines(message)[0] == f"⏳ *stalled*: nothing has moved since {date(0)}"
+
+
+def test_the_trouble_of_a_job_is_in_its_plain_text_too() -> None:
+    text = as_plain_text(card(troubled(transporting((0, 1000)), **gone(3)))).text
+    assert f"❓ *no longer listed* since {date(9)}" in text.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("type_", "line"),
+    [
+        ("backfill.stalled", "⏳ *Name of j1* has not moved for 30m at 42.3 %"),
+        ("backfill.resumed", "▶️ *Name of j1* moves again after 45m"),
+        ("backfill.removed", "❓ *Name of j1* is no longer listed; it was transporting"),
+        ("backfill.progress", "📈 *Name of j1* is at 50 % (500 of 1000 chunks)"),
+    ],
+)
+def test_trouble_and_its_end_are_replies_in_the_thread_of_a_card(type_: str, line: str) -> None:
+    event = job_event(listed(**job("j1", "transporting")), type_)
+    words = line.partition(" ")[2].replace("*", "")
+    payload = told(event)
+    payload = Payload(payload.type, payload.timestamp, msgspec.structs.replace(payload.data, summary=words))
+    reply = checked(reply_to(payload, job_link="", mention=MENTION))
+    assert (title(reply), reply.text) == (f"{line} {MENTION}", f"{line.replace('*', '')} {MENTION}")
+
+
 @pytest.mark.parametrize(
     ("error", "shown"),
     [

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from notifier.demo.blocks import check_message
 from notifier.demo.slack import Channel, Post
-from notifier.model import Event
-from notifier.payload import Data, Payload, encode_payload, read_payload
+from notifier.model import Event, JobRecord, Phase
+from notifier.payload import Data, Payload, Progress, encode_payload, read_payload
 from notifier.sample import sample_event
 from notifier.targets.slack.message import Message, as_plain_text, mention_for, render
+from tests.records import record
 from tests.servers import job
 from tests.slack import DATE, NOW, hostile_events, job_event, listed, texts
 from tests.slack_rules import check_post
@@ -80,6 +81,15 @@ def facts(message: Message) -> dict[str, str]:
     lines = [line for text in sections(message) if not text.startswith("```") for line in text.split("\n")]
     pairs = [re.fullmatch(r"\*(\w+)\*  (.+)", line) for line in lines]
     return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def at(minutes: float) -> datetime:
+    return NOW + timedelta(minutes=minutes)
+
+
+def date(minutes: float) -> str:
+    time = at(minutes)
+    return f"<!date^{int(time.timestamp())}^{{date_short_pretty}} at {{time}}|{time:%Y-%m-%d %H:%M} UTC>"
 
 
 # ----------------------------------------------------------------------------------- what it says
@@ -315,6 +325,102 @@ def test_the_time_tells_how_long_it_has_taken(
     status: str, created: Any, completed: Any, shown: str | None
 ) -> None:
     assert facts(observed(status, time_created=created, time_completed=completed)).get("Time") == shown
+
+
+def moving(
+    status: str = "transporting",
+    type_: str = "backfill.progress",
+    *,
+    progress: Progress | None = None,
+    known: JobRecord | None = None,
+) -> Message:
+    """Return the message of a job that moves like this, and of which this is known."""
+    payload = read_payload(payload_of(job_event(listed(**job("j1", status)), type_)))
+    data = msgspec.structs.replace(payload.data, progress=progress or payload.data.progress)
+    payload = Payload(payload.type, payload.timestamp, data)
+    return checked(render(payload, job_link="", mention="", record=known))
+
+
+@pytest.mark.parametrize(
+    ("rate", "eta", "shown"),
+    [
+        (None, None, None),
+        (1.0, None, "1 chunk a minute"),
+        (5.2, None, "5.2 chunks a minute"),
+        (1234567.0, None, "1,234,567 chunks a minute"),
+        (0.05, None, "a chunk in 20m"),
+        (
+            10.0,
+            "2026-01-31T11:20:59.999Z",
+            f"10 chunks a minute, done about {date(50)}",
+        ),
+    ],
+)
+def test_how_fast_a_job_is_and_when_it_is_done_is_told(
+    rate: float | None, eta: str | None, shown: str | None
+) -> None:
+    progress = Progress(1000, 500, 50.0, rate, eta)
+    assert facts(moving(progress=progress)).get("Pace") == shown
+
+
+@pytest.mark.parametrize("status", ["staging", "paused", "completed", "failed"])
+def test_a_job_that_does_not_transport_has_no_pace(status: str) -> None:
+    fast = Progress(1000, 500, 50.0, 10.0, None)
+    assert "Pace" not in facts(moving(status, f"backfill.{status}", progress=fast))
+
+
+def seen(*phases: tuple[str, float | None]) -> JobRecord:
+    """Return the record of a job that was in these statuses since these minutes."""
+    times = (Phase(name, None if since is None else at(since)) for name, since in phases)
+    old = record(status=phases[-1][0])
+    return msgspec.structs.replace(old, snapshot=msgspec.structs.replace(old.snapshot, phases=tuple(times)))
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        (None, None),
+        (seen(("transporting", -5)), None),
+        (seen(("staging", -36), ("transporting", -6)), f"staging 30m → transporting since {date(-6)}"),
+        (seen(("staging", None), ("transporting", -6)), f"staging → transporting since {date(-6)}"),
+        # what came after the event is no part of it
+        (
+            seen(("staging", -36), ("transporting", 0), ("failed", 3)),
+            f"staging 36m → transporting since {date(0)}",
+        ),
+        (seen(("staging", -36), ("transporting", 3), ("failed", 5)), None),
+        (seen(("staging", -36), ("paused", -6)), None),
+        (
+            seen(("*x*<!here>", -36), ("transporting", -6)),
+            f"∗x∗&lt;!here&gt; 30m → transporting since {date(-6)}",
+        ),
+    ],
+)
+def test_the_phases_of_a_job_until_the_event_are_told_when_its_record_knows_them(
+    known: JobRecord | None, shown: str | None
+) -> None:
+    assert facts(moving(known=known)).get("Phases") == shown
+
+
+def test_the_phases_of_a_job_that_has_ended_end_with_when_it_did() -> None:
+    known = seen(("staging", -36), ("transporting", -6), ("failed", 0))
+    found = facts(moving("failed", "backfill.failed", known=known))
+    assert found["Phases"] == f"staging 30m → transporting 6m → failed {date(0)}"
+
+
+@pytest.mark.parametrize(
+    ("type_", "words"),
+    [
+        ("backfill.stalled", ", running for 30m"),
+        ("backfill.resumed", ", running for 30m"),
+        ("backfill.progress", ", running for 30m"),
+        # nobody knows whether it still runs
+        ("backfill.removed", ""),
+    ],
+)
+def test_trouble_tells_for_how_long_the_job_has_been_running(type_: str, words: str) -> None:
+    message = observed("transporting", type_, time_created="2026-01-31T10:00:00Z")
+    assert facts(message)["Time"] == f"ordered {date(-30)}{words}"
 
 
 def test_the_duration_is_counted_to_the_observation() -> None:

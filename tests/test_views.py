@@ -17,8 +17,12 @@ from notifier.model import (
     DeliveryState,
     Event,
     JobKey,
+    JobRecord,
+    Mute,
     Outage,
+    Phase,
     PollReport,
+    Sample,
     SourceRecord,
     rfc3339,
 )
@@ -28,10 +32,14 @@ from notifier.records import Records
 from notifier.views import (
     DeliveryItem,
     JobItem,
+    MuteItem,
+    PhaseItem,
     SourceView,
     TargetView,
+    count_mutes,
     list_deliveries,
     list_jobs,
+    list_mutes,
     list_sources,
     list_targets,
 )
@@ -131,6 +139,189 @@ def test_whatever_an_element_holds_its_job_can_be_shown_and_read_back(event: Eve
     element = bytes(read_payload(event.payload).data.job)
     page = list_jobs(of({"j": record(element=element)}), now=NOW)
     assert msgspec.json.decode(msgspec.json.encode(page), type=Page[JobItem]) == page
+
+
+def seen(status: str = "transporting", fields: dict[str, Any] | None = None, **snapshot: Any) -> JobRecord:
+    """Return the record of a job whose snapshot is like this; `fields` are those of the element."""
+    old = record(status=status, **{"num_chunks": 1000, "chunks_left": 500} | (fields or {}))
+    return msgspec.structs.replace(old, snapshot=msgspec.structs.replace(old.snapshot, **snapshot))
+
+
+def shown(job: JobRecord, *mutes: Mute, minutes: float = 60) -> JobItem:
+    records = of({"j": job})
+    records.put({"allium": SourceRecord(id="s", baseline_at=NOW, mutes=mutes)}, {})
+    [item] = list_jobs(records, now=at(minutes)).items
+    return item
+
+
+@pytest.mark.parametrize(
+    ("status", "phases", "lengths"),
+    [
+        ("staging", [], []),
+        ("staging", [("staging", 0)], [3600.0]),
+        ("staging", [("staging", None)], [None]),
+        ("transporting", [("staging", 0), ("transporting", 12.5)], [750.0, 2850.0]),
+        ("transporting", [("staging", None), ("transporting", 12)], [None, 2880.0]),
+        # nobody knows how long ago a job ended that is all there is of it
+        ("completed", [("transporting", 10), ("completed", 50)], [2400.0, None]),
+        ("cancelled", [("cancelled", None)], [None]),
+        ("paused", [("failed", 10), ("paused", 50)], [2400.0, 600.0]),
+        # the clock was set back, once before and once since
+        ("transporting", [("staging", 30), ("transporting", 20)], [0.0, 2400.0]),
+        ("transporting", [("transporting", 90)], [0.0]),
+    ],
+)
+def test_each_phase_is_shown_with_how_long_it_lasted_the_present_one_until_now(
+    status: str, phases: list[tuple[str, float | None]], lengths: list[float | None]
+) -> None:
+    times = [(name, None if since is None else at(since)) for name, since in phases]
+    item = shown(seen(status, phases=tuple(Phase(name, since) for name, since in times)))
+    assert item.phases == [
+        PhaseItem(status=name, since=since, seconds=length)
+        for (name, since), length in zip(times, lengths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "since"),
+    [
+        ({}, None),
+        ({"moved_at": at(20)}, None),
+        ({"moved_at": at(20), "stalled_at": at(50)}, at(20)),
+        ({"stalled_at": at(50)}, at(1)),
+    ],
+    ids=["moves", "moved a while ago", "stalled", "stalled since it has its status"],
+)
+def test_of_a_stalled_job_it_is_shown_since_when_it_has_not_moved(
+    snapshot: dict[str, Any], since: datetime | None
+) -> None:
+    assert shown(seen(**snapshot)).stalled_since == since
+
+
+@pytest.mark.parametrize(("polls", "removed"), [(0, False), (2, False), (3, True), (9, True)])
+def test_a_job_that_was_told_to_be_gone_is_shown_so(polls: int, removed: bool) -> None:
+    assert shown(seen(missing_since=at(1) if polls else None, missing_polls=polls)).removed == removed
+
+
+@pytest.mark.parametrize(
+    ("status", "minutes", "snapshot", "rate", "eta"),
+    [
+        ("transporting", 11, {}, 40.0, at(20)),
+        ("transporting", 19.9, {}, 40.0, at(20)),
+        pytest.param("transporting", 20, {}, None, None, id="of long ago"),
+        pytest.param("transporting", 11, {"stalled_at": at(11)}, None, None, id="stalled"),
+        pytest.param("paused", 11, {}, 40.0, None, id="may never go on"),
+    ],
+)
+def test_the_pace_of_a_job_is_shown_while_it_says_something(
+    status: str, minutes: float, snapshot: dict[str, Any], rate: float | None, eta: datetime | None
+) -> None:
+    samples = (Sample(at(5), 600), Sample(at(10), 400))
+    job = seen(status, {"chunks_left": 400}, samples=samples, **snapshot)
+    progress = shown(job, minutes=minutes).progress
+    found = None if progress.eta is None else datetime.fromisoformat(progress.eta)
+    assert (progress.chunks_per_minute, found) == (rate, eta)
+
+
+def a_mute(id_: str = "m", *, until: float = 90, created: float = 0, **named: Any) -> Mute:
+    return Mute(id=id_, created_at=at(created), until=at(until), **named)
+
+
+@pytest.mark.parametrize(
+    ("mutes", "until"),
+    [
+        ([], None),
+        ([a_mute(job_id="j")], at(90)),
+        ([a_mute(job_id="k")], None),
+        ([a_mute(table="base.*")], at(90)),
+        ([a_mute(table="BASE.RAW.*", name="*usdc*")], at(90)),
+        ([a_mute(table="base.*", name="*weth*")], None),
+        ([a_mute(source="allium")], at(90)),
+        ([a_mute(job_id="j", until=60)], None),
+        ([a_mute(job_id="j", until=61), a_mute(source="allium", until=70), a_mute(job_id="k")], at(70)),
+    ],
+)
+def test_a_job_is_shown_with_the_time_until_which_a_mute_of_its_source_is_about_it(
+    mutes: list[Mute], until: datetime | None
+) -> None:
+    job = seen(fields={"table": "base.raw.logs", "job_name": "USDC transfers"})
+    assert shown(job, *mutes).muted_until == until
+    records = of({"j": job})
+    records.put({"other": SourceRecord(id="o", mutes=tuple(mutes))}, {})
+    assert list_jobs(records, now=at(60)).items[0].muted_until is None, "of another source"
+
+
+# ----------------------------------------------------------------------------------------- mutes
+
+
+def holding(**mutes: tuple[Mute, ...]) -> Records:
+    """Return sources that hold these mutes."""
+    records = Records()
+    records.put({name: SourceRecord(id=name, mutes=held) for name, held in mutes.items()}, {})
+    return records
+
+
+def test_a_mute_that_several_sources_hold_is_one_that_kept_what_each_of_them_did() -> None:
+    mute = a_mute("m", table="base.*", reason="known")
+    other = a_mute("n", source="b", created=1, suppressed=1)
+    records = holding(
+        b=(msgspec.structs.replace(mute, suppressed=2), other),
+        a=(msgspec.structs.replace(mute, suppressed=3),),
+        c=(),
+    )
+    assert list_mutes(records, now=at(60)) == Page(
+        [
+            MuteItem(
+                id="n",
+                job_id=None,
+                table=None,
+                name=None,
+                source="b",
+                sources=["b"],
+                reason=None,
+                created_at=at(1),
+                until=at(90),
+                suppressed=1,
+            ),
+            MuteItem(
+                id="m",
+                job_id=None,
+                table="base.*",
+                name=None,
+                source=None,
+                sources=["a", "b"],
+                reason="known",
+                created_at=at(0),
+                until=at(90),
+                suppressed=5,
+            ),
+        ],
+        None,
+    )
+    assert count_mutes(records, at(60)) == 2
+
+
+def test_only_mutes_that_hold_are_shown_and_counted() -> None:
+    records = holding(
+        a=(a_mute("over", until=60), a_mute("holds", until=60.1)), b=(a_mute("over", until=60),)
+    )
+    assert [item.id for item in list_mutes(records, now=at(60)).items] == ["holds"]
+    assert count_mutes(records, at(60)) == 1
+    assert count_mutes(records, at(61)) == count_mutes(Records(), at(60)) == 0
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_pages_of_mutes_hold_each_once_the_newest_first(limit: int) -> None:
+    held = tuple(a_mute(f"m{number}", created=number // 2) for number in range(6))
+    records = holding(a=held[:4], b=held[2:])
+    found, cursor = list[str](), None
+    while True:
+        page = list_mutes(records, now=NOW, limit=limit, cursor=cursor)
+        assert len(page.items) <= limit
+        found += (item.id for item in page.items)
+        if (cursor := page.next_cursor) is None:
+            break
+    assert found == ["m5", "m4", "m3", "m2", "m1", "m0"]
 
 
 # ------------------------------------------------------------------------------------ deliveries
@@ -388,7 +579,10 @@ def test_a_list_without_anything_in_it_is_one_empty_page() -> None:
         "/////w==",
     ],
 )
-@pytest.mark.parametrize("lists", [functools.partial(list_jobs, now=NOW), list_deliveries])
+@pytest.mark.parametrize(
+    "lists",
+    [functools.partial(list_jobs, now=NOW), functools.partial(list_mutes, now=NOW), list_deliveries],
+)
 def test_a_cursor_that_no_page_gave_is_refused(lists: Callable[..., Any], cursor: str) -> None:
     with pytest.raises(BadCursorError, match="not a cursor that a page gave"):
         lists(Records(), cursor=cursor)
@@ -476,6 +670,34 @@ def test_a_source_is_shown_with_its_jobs_by_status_the_most_frequent_first() -> 
         polls=None,
     )
     assert list(source.jobs) == ["completed", "paused", "staging", "failed"]
+
+
+def test_of_the_active_jobs_of_a_source_those_that_are_stalled_are_counted() -> None:
+    stalled: dict[str, Any] = {"stalled_at": at(9)}
+    records = of(
+        {
+            "moves": seen(),
+            "stalled": seen(**stalled),
+            "staging": seen("staging", **stalled),
+            "gone": seen(missing_since=at(1), missing_polls=3, **stalled),
+            "missing": seen(missing_since=at(1), missing_polls=2, **stalled),
+            "ended": seen("completed"),
+        }
+    )
+    records.put({"allium": SourceRecord(id="x")}, {})
+    [source] = list_sources(records)
+    assert (source.active, source.stalled, sum(source.jobs.values())) == (4, 3, 6)
+
+
+@pytest.mark.parametrize("told_at", [None, at(5)])
+def test_a_source_is_shown_with_the_time_since_which_it_fails_told_or_not(told_at: datetime | None) -> None:
+    outage = Outage(since=at(-3), reason="answered 503", told_at=told_at)
+    records = Records()
+    of_target = {"ops": Outage(since=at(-9), reason="no")}
+    records.put({"a": SourceRecord(id="a", outage=outage), "b": SourceRecord(id="b", outages=of_target)}, {})
+    assert [view.failing_since for view in list_sources(records, {"c": PollReport()})] == [
+        *(at(-3), None, None),
+    ]
 
 
 def test_sources_are_those_that_are_stored_and_those_that_are_polled() -> None:

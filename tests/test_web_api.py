@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -186,7 +187,7 @@ async def test_a_page_has_a_hundred_items_unless_told_otherwise(tmp_path: Path) 
             assert (len(rest["items"]), rest["next_cursor"]) == (1, None)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/deliveries"])
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/deliveries", "/api/v1/mutes"])
 @pytest.mark.parametrize(
     ("query", "message"),
     [
@@ -426,3 +427,142 @@ async def test_dead_letters_are_made_pending_again_over_the_socket(tmp_path: Pat
             lost = "1 dead letter is for targets that are no longer configured: gone"
             assert await post("retry") == (409, {"error": lost})
             assert await dead() == ["dlv_4"]
+
+
+# -------------------------------------------------------------------------------------------- mutes
+
+
+@asynccontextmanager
+async def muting_over(directory: Path, *job_ids: str) -> AsyncIterator[tuple[Client, State]]:
+    """Serve a state in which two sources list these jobs, the second one none of them."""
+    path = directory / "of-the-daemon.db"
+    write_state(path, {("allium", job_id): record() for job_id in job_ids} | {("test", "other"): record()})
+    async with State(partial(SqliteStore, path)) as state:
+        muting = Muting(state, sources=["allium", "test"])
+        async with asked(state.records, directory, muting=muting) as client:
+            yield client, state
+
+
+async def mute(client: Client, **order: str) -> dict[str, Any]:
+    status, _, made = await client.ask("/api/v1/mutes", "POST", json.dumps({"for": "2h"} | order).encode())
+    assert status == 201
+    assert made is not None
+    return made
+
+
+async def test_a_mute_is_answered_with_all_that_is_known_of_it(tmp_path: Path) -> None:
+    async with muting_over(tmp_path, "a") as (client, state):
+        made = await mute(client, table="base.*", name="*usdc*", reason="known trouble")
+        listed = await client.get("/api/v1/mutes")
+        held = {
+            name: [each.id for each in each_source.mutes]
+            for name, each_source in state.records.sources().items()
+        }
+    length = datetime.fromisoformat(made["until"]) - datetime.fromisoformat(made["created_at"])
+    assert length.total_seconds() == 7200
+    known = {"table": "base.*", "name": "*usdc*", "reason": "known trouble", "job_id": None, "source": None}
+    assert {key: made[key] for key in known} == known
+    assert (made["sources"], made["suppressed"]) == (["allium", "test"], 0)
+    assert [item["id"] for item in listed["items"]] == [made["id"]]
+    assert held == {"allium": [made["id"]], "test": [made["id"]]}, "durable before it was answered"
+
+
+async def test_mutes_are_listed_a_page_at_a_time_the_newest_first(tmp_path: Path) -> None:
+    async with muting_over(tmp_path, "a") as (client, _):
+        made = []
+        for number in range(5):
+            made.append((await mute(client, table=f"t{number}"))["id"])
+            await asyncio.sleep(0.002)  # so that the clock has gone on
+        found, path = list[str](), "/api/v1/mutes?limit=2"
+        while True:
+            page = await client.get(path)
+            assert 0 < len(page["items"]) <= 2
+            found += (item["id"] for item in page["items"])
+            if page["next_cursor"] is None:
+                break
+            path = f"/api/v1/mutes?limit=2&cursor={page['next_cursor']}"
+    assert found == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ({"for": "1h", "job_id": "x"}, 404, "there is no job x"),
+        ({"for": "1h", "job_id": "a", "source": "test"}, 404, "there is no job a of source test"),
+        ({"for": "1h", "source": "gone"}, 404, "there is no source gone"),
+        ({"for": "1h"}, 400, "nothing is named: a job_id, a table, a name or a source"),
+        ({"for": "1h", "job_id": ""}, 400, "nothing is named: a job_id, a table, a name or a source"),
+        ({"for": "1h", "table": "x", "name": " "}, 400, "name is empty"),
+        ({"for": "1h", "job_id": "a", "reason": "\t"}, 400, "reason is empty"),
+        ({"for": "0s", "job_id": "a"}, 400, "it must last longer than 0s, and 3,650 days at most"),
+        (
+            {"for": "two hours", "job_id": "a"},
+            400,
+            'not a duration; write it like "15s", "2m", "1h30m" or "3d"',
+        ),
+        ({"for": "-1h", "job_id": "a"}, 400, 'not a duration; write it like "15s", "2m", "1h30m" or "3d"'),
+        ({"for": "99999999d", "job_id": "a"}, 400, "longer than ten years"),
+        ({"for": 3600, "job_id": "a"}, 400, "Expected `str`, got `int` - at `$.for`"),
+        ({"for": "1h", "job_id": ["a"]}, 400, "Expected `str | null`, got `array` - at `$.job_id`"),
+        ({"job_id": "a"}, 400, "Object missing required field `for`"),
+        ({"for": "1h", "job_id": "a", "length": "1h"}, 400, "Object contains unknown field `length`"),
+        ({"for": "1h", "job": "a"}, 400, "Object contains unknown field `job`"),
+    ],
+)
+async def test_an_order_to_mute_that_cannot_be_carried_out_is_told_in_words(
+    tmp_path: Path, body: dict[str, Any], status: int, error: str
+) -> None:
+    async with muting_over(tmp_path, "a") as (client, _):
+        answer = (await client.ask("/api/v1/mutes", "POST", json.dumps(body).encode()))[::2]
+        listed = await client.get("/api/v1/mutes")
+    assert answer == (status, {"error": error})
+    assert listed["items"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"[]", b"null", b'{"for": "1h", "table": "\xff"}', b'{"for": "1h", "table": "\\ud800"}'],
+)
+async def test_a_body_that_is_no_order_to_mute_is_told_and_nothing_is_muted(
+    tmp_path: Path, body: bytes
+) -> None:
+    async with muting_over(tmp_path, "a") as (client, _):
+        status, _, answer = await client.ask("/api/v1/mutes", "POST", body)
+        listed = await client.get("/api/v1/mutes")
+    assert (status, listed["items"]) == (400, [])
+    assert answer is not None
+    assert answer["error"]
+
+
+@pytest.mark.parametrize("job_id", ["a", "a/b é", "..", "%2F", "?x=1#y", "mut_1"])
+async def test_the_mutes_of_a_job_are_ended_by_its_id_whatever_that_is(tmp_path: Path, job_id: str) -> None:
+    async with muting_over(tmp_path, job_id) as (client, _):
+        first = await mute(client, job_id=job_id)
+        second = await mute(client, job_id=job_id, source="allium", table="*")
+        other = await mute(client, table="*")
+        path = f"/api/v1/mutes/{quote(job_id, safe='')}"
+        status, _, answer = await client.ask(path, "DELETE")
+        assert status == 200
+        assert answer is not None
+        assert sorted(answer["unmuted"]) == sorted([first["id"], second["id"]])
+        assert [item["id"] for item in (await client.get("/api/v1/mutes"))["items"]] == [other["id"]]
+        none = f"there is no mute {job_id}, and no job {job_id} that is muted by its id"
+        assert (await client.ask(path, "DELETE"))[::2] == (404, {"error": none})
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/api/v1/mutes", "PUT", "GET,HEAD,POST"),
+        ("/api/v1/mutes", "DELETE", "GET,HEAD,POST"),
+        ("/api/v1/mutes/mut_1", "GET", "DELETE"),
+        ("/api/v1/mutes/mut_1", "POST", "DELETE"),
+    ],
+)
+async def test_mutes_are_made_ended_and_listed_in_no_other_way(
+    tmp_path: Path, path: str, method: str, allowed: str
+) -> None:
+    async with muting_over(tmp_path, "a") as (client, _):
+        status, headers, answer = await client.ask(path, method)
+    assert (status, headers["Allow"]) == (405, allowed)
+    assert answer == {"error": "405: Method Not Allowed"}

@@ -94,8 +94,10 @@ def unmute(
 
 
 def _mute_by(link: Link, order: MuteOrder, length: str) -> MuteItem:
+    from notifier.muting import check_mute
     from notifier.views import MuteItem
 
+    check_mute(order)
     body = {
         "job_id": order.job_id,
         "table": order.table,

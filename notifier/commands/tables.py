@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.duration import spell_duration
-from notifier.model import utc_now
+from notifier.model import is_active, utc_now
 from notifier.mute import spell_mute
 from notifier.payload import Progress
 from notifier.summary import counted, one_line
@@ -78,14 +78,18 @@ def mutes_table(items: list[MuteItem]) -> RenderableType:
     """Return a row for each mute."""
     if not items:
         return Text("no mutes", "dim")
-    wide = _table("muted", "ends", "suppressed", "reason", "made", "id")
+    wide, narrow = _table("muted", "ends", "suppressed", "reason", "made", "id"), _table("muted")
     for item in items:
         what = _cell(
             spell_mute(job_id=item.job_id, table=item.table, name=item.name, source=item.source), 200
         )
         events, ends = counted(item.suppressed, "event"), _until(item.until)
-        wide.add_row(what, ends, events, _cell(item.reason, 200), _ago(item.created_at, " ago"), item.id)
-    return Group(wide, Text(counted(len(items), "mute"), "dim"))
+        reason, made = _cell(item.reason, 200), _ago(item.created_at, " ago")
+        wide.add_row(what, ends, events, reason, made, item.id)
+        narrow.add_row(
+            _stacked(what, Text(f"ends {ends}, {events} suppressed"), reason, Text(item.id, "dim"))
+        )
+    return Group(_Fitting(wide, narrow), Text(counted(len(items), "mute"), "dim"))
 
 
 def deliveries_table(items: list[DeliveryItem]) -> RenderableType:
@@ -221,7 +225,7 @@ def _remarks(item: JobItem) -> Iterator[Text]:
 def _pace(progress: Progress) -> Text:
     """Return how fast a job is, and how long it takes until it is done."""
     rate = progress.chunks_per_minute
-    words = "" if rate is None else f"{rate:g}/min"
+    words = "" if rate is None else f"{rate:,.2f}".rstrip("0").rstrip(".") + "/min"
     if progress.eta is None:
         return Text(words)
     return Text(f"{words}, done {_until(datetime.fromisoformat(progress.eta))}")
@@ -233,9 +237,13 @@ def _phases(item: JobItem) -> Text:
     for phase in item.phases[-_SHOWN_PHASES:]:
         length = "" if phase.seconds is None else f" {spell_duration(timedelta(seconds=phase.seconds))}"
         parts.append(f"{one_line(phase.status, 30)}{length}")
-    if not item.phases or item.phases[-1].seconds is None:
-        return Text(" → ".join(parts) + (f", {_ago(item.status_since)} ago" if parts else ""))
-    return Text(" → ".join(parts))
+    text = " → ".join(parts)
+    if not item.phases or item.phases[-1].seconds is not None:
+        return Text(text)
+    known = _ago(item.status_since)
+    if item.phases[-1].since is None:  # it was so when it was first seen
+        return Text(f"{text} for at least {known}" if is_active(item.status) else f"{text}, over {known} ago")
+    return Text(f"{text}, {known} ago")
 
 
 def _stacked(*lines: Text | Group) -> Group:

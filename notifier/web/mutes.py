@@ -47,7 +47,7 @@ def mute_routes(
     return [
         web.get("/api/v1/mutes", mutes),
         web.post("/api/v1/mutes", mute),
-        web.delete("/api/v1/mutes/{id}", unmute),
+        web.delete("/api/v1/mutes/{id:[^/]+}", unmute),
     ]
 
 
