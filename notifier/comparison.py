@@ -98,7 +98,8 @@ class Comparison:
             (self._withheld.add if is_withheld else self._withheld.discard)(job_id)
         for job_id in findings.missed:
             self._digests.pop(job_id, None)  # when it is listed again that is news
-        self._counted |= findings.missed
+        self._missing |= findings.settled
+        self._counted = (self._counted | findings.missed) - findings.settled
         self._mutes = findings.holding()
 
     def _begin(self, source_id: str, now: datetime, *, clock_was_set: bool) -> Findings:
@@ -128,8 +129,7 @@ class Comparison:
                 findings.missed.add(job_id)
                 self._look(findings, job_id, partial(self._missed, findings, job_id))
                 continue
-            self._missing.add(job_id)
-            self._counted.discard(job_id)
+            findings.settled.add(job_id)
             if record is not None and record.known is not None:
                 self._look(findings, job_id)
 

@@ -12,6 +12,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from notifier.attempt import attempt
 from notifier.hours import QuietHours
 from notifier.lanes import Lane
 from notifier.model import Delivery, OpenBatch, RecordKey, utc_now
@@ -19,13 +20,13 @@ from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.quiet import QuietSettings
 from notifier.recovery import Recovery
-from notifier.report import describe, raised_in, report
+from notifier.report import describe, report
 from notifier.retry import Outcome, RetryPolicy, judge
-from notifier.sending import Receipt, SendError, Shipment, Target
+from notifier.sending import Receipt, SendError, Target
 from notifier.settlement import Settlement, open_batch
 from notifier.shipping import find, ship
 from notifier.state import State
-from notifier.waiting import Batch, Waiting
+from notifier.waiting import Batch, Waiting, waiting_for
 
 _log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class Dispatcher:
         self._under_way[number] = f"an attempt of {what} for {self.name}"
         started = time.monotonic()
         try:
-            receipt = await self._send(shipment)
+            receipt = await attempt(self._target, shipment, limit_seconds=self._limit_seconds)
         finally:
             del self._under_way[number]
         ended = time.monotonic()
@@ -266,20 +267,6 @@ class Dispatcher:
             await self._state.commit(sources={source: partial(open_batch, batch=fixed)})
         return fixed
 
-    async def _send(self, shipment: Shipment) -> Receipt | SendError:
-        try:
-            async with asyncio.timeout(self._limit_seconds):
-                return await self._target.send(shipment)
-        except SendError as error:
-            return error
-        except TimeoutError:
-            return SendError("no answer in time", outcome_unknown=True)
-        except Exception as error:  # noqa: BLE001 - one bad message must not stop the service
-            reason = f"{type(error).__name__} {raised_in(error)}"
-            if len(shipment.events) > 1:  # nor take the others along: each is tried alone
-                return SendError(reason, refused="message")
-            return SendError(reason, outcome_unknown=True)
-
     def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, due: float) -> None:
         now = time.monotonic()
         if error is None:
@@ -304,17 +291,9 @@ class Dispatcher:
 
     def _waiting(self, key: RecordKey, delivery: Delivery, *, cut_off: bool = False) -> Waiting:
         # No wait is longer: more is a clock that was set back, or asked for, and that holds the whole lane.
-        longest = time.monotonic() + 1.5 * self._retry.max_retry.total_seconds()
-        due = min(longest, self._clock_time(delivery.next_attempt_at))
-        if delivery.replay and not delivery.attempts:
-            due = 0.0  # before all others
-        waiting = Waiting(
-            key,
-            delivery.id,
-            due,
-            fresh=delivery.attempts == 0,
-            replay=delivery.replay,
-            cut_off=cut_off,
+        longest = 1.5 * self._retry.max_retry
+        waiting = waiting_for(
+            key, delivery, now=self._now(), seconds=time.monotonic(), longest=longest, cut_off=cut_off
         )
         return replace(waiting, loud=self._is_loud(waiting))
 
@@ -325,8 +304,3 @@ class Dispatcher:
             return False
         event = find(self._state.records, waiting)[1]
         return self._hours.excepts(event.type) and not event.again  # who sleeps knows it already
-
-    def _clock_time(self, at: datetime | None) -> float:
-        """Return a time in seconds of the monotonic clock; the present for None and for what is over."""
-        wait = timedelta(0) if at is None else max(timedelta(0), at - self._now())
-        return time.monotonic() + wait.total_seconds()

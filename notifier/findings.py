@@ -35,6 +35,8 @@ class Findings(msgspec.Struct, kw_only=True):
     """The jobs that the poll found; none when there was no poll."""
     missed: set[str] = set()
     """The jobs that were not listed, while it is counted how often."""
+    settled: set[str] = set()
+    """The jobs that were not listed, and of which that says nothing new any more."""
 
     def holding(self) -> frozenset[str]:
         """Return the ids of the mutes that hold."""

@@ -110,7 +110,7 @@ def tell_down(
         target=party.target,
         summary=summary,
         reason=reason,
-        again=outage.told_at is not None,
+        again=outage.told_at is not None and outage.offline != "over",  # that has a reason nobody knows yet
         now=now,
     )
 

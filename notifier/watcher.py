@@ -15,11 +15,11 @@ import msgspec
 from notifier import pace
 from notifier.comparison import Comparison
 from notifier.duration import spell_duration
-from notifier.findings import Findings, News
+from notifier.findings import Findings
+from notifier.intake import note, organization_of, take_in
 from notifier.listing import Listing
-from notifier.model import Event, JobRecord, PollReport, RecordKey, SourceRecord, is_active, utc_now
-from notifier.mute import with_suppressed
-from notifier.outbox import absorb, present, waiting_targets
+from notifier.model import Event, PollReport, RecordKey, SourceRecord, is_active, utc_now
+from notifier.outbox import waiting_targets
 from notifier.pace import Pace
 from notifier.route import Subject, subject_of
 from notifier.rules import RuleBook, Rules
@@ -143,7 +143,7 @@ class Watcher:
             now = self._now()
             stored = self._state.records.source(self.name)
             record = stored or SourceRecord(id=uuid4().hex)
-            organization = None if listing is None else _organization(record, listing)
+            organization = None if listing is None else organization_of(record, listing)
             clock_was_set = self._clock.was_set(now, self._uptime())
             if listing is None:
                 findings = await self._comparison.pass_time(
@@ -207,10 +207,10 @@ class Watcher:
             await _to_its_end(
                 self._state.commit(
                     jobs={
-                        (self.name, job_id): partial(_absorb, news=news, targets=targets)
+                        (self.name, job_id): partial(take_in, news=news, targets=targets)
                         for job_id, news in findings.news.items()
                     },
-                    sources={self.name: partial(_noting, noted=noted, suppressed=suppressed)}
+                    sources={self.name: partial(note, noted=noted, suppressed=suppressed)}
                     if noted is not None or suppressed
                     else {},
                 )
@@ -262,48 +262,3 @@ async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([committing])
         raise
-
-
-def _organization(record: SourceRecord, listing: Listing) -> str | None:
-    """Return the organisation of the source, as far as it is known.
-
-    Raises SourceError when it is another one than before: all of its jobs would look new.
-    """
-    ids = listing.organization_ids
-    if record.organization_id is None:
-        return next(iter(ids)) if len(ids) == 1 else None
-    if ids and record.organization_id not in ids:
-        raise SourceError(
-            "refused",
-            "the API key is for another organisation than the stored state of this source. "
-            "Put the right key back, or give the source another name to start anew with a baseline",
-        )
-    return record.organization_id
-
-
-def _noting(
-    record: SourceRecord | None, *, noted: SourceRecord | None, suppressed: Mapping[str, int]
-) -> SourceRecord:
-    """Return the newest record, or the first one, with what a poll noted and what mutes kept."""
-    newest = record or present(noted)
-    if noted is not None:
-        newest = msgspec.structs.replace(
-            newest, baseline_at=noted.baseline_at, organization_id=noted.organization_id
-        )
-    return with_suppressed(newest, suppressed) if suppressed else newest
-
-
-def _absorb(
-    record: JobRecord | None, *, news: News, targets: Mapping[str, Sequence[str]]
-) -> JobRecord | None:
-    change = news.change
-    if record is None and change.snapshot.missing_since is not None:
-        return None  # it was forgotten meanwhile
-    return absorb(
-        record,
-        snapshot=change.snapshot,
-        seq=change.seq,
-        events=change.events,
-        targets=targets,
-        known=news.known,
-    )
