@@ -14,9 +14,10 @@ from notifier.clock import Clock
 from notifier.dispatcher import Dispatcher
 from notifier.heartbeat import Heartbeat
 from notifier.memory import return_large_blocks
-from notifier.model import StateInUseError, StoreError, utc_now
+from notifier.model import utc_now
 from notifier.parts import Parts, open_parts
 from notifier.settings import Settings
+from notifier.storage import StateInUseError, StoreError
 from notifier.unix import socket_path
 from notifier.watchdog import StuckError, UnderWay, Watchdog
 from notifier.web.api import Daemon, make_application

@@ -4,9 +4,8 @@ All of them are frozen, all times are aware UTC with millisecond precision. The 
 are also the stored format: a record is written as the JSON of its struct.
 """
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol, TypeGuard, TypeVar, get_args
+from typing import Literal, TypeGuard, TypeVar, get_args
 
 import msgspec
 
@@ -313,31 +312,3 @@ class PollReport(msgspec.Struct, frozen=True, kw_only=True):
     """Polls in a row that were no observation."""
     last_error: str | None = None
     """Why the last poll was no observation; None when it was one."""
-
-
-class Store(Protocol):
-    """A small document store: one document a key, one atomic commit for many keys.
-
-    All methods block and are called from one worker thread, never from the event loop.
-    Each raises StoreError; after one the store refuses every further call.
-    """
-
-    name: str
-    """What errors call it, such as the path of its file."""
-
-    def load(self) -> Iterable[tuple[str, bytes]]:
-        """Yield every key with its document."""
-
-    def commit(self, documents: Mapping[str, bytes | None]) -> None:
-        """Write (or with None delete) the documents: all of them are durable on return, or none is."""
-
-    def close(self) -> None:
-        """Release the store; what is not committed is gone."""
-
-
-class StoreError(Exception):
-    """The state cannot be read or written: the process must stop, nothing may be sent."""
-
-
-class StateInUseError(StoreError):
-    """Another process has the state."""

@@ -7,7 +7,8 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from notifier.model import JobKey, JobRecord, RecordKey, SourceRecord, StoreError
+from notifier.model import JobKey, JobRecord, RecordKey, SourceRecord
+from notifier.storage import StoreError
 
 JobUpdate = Callable[[JobRecord | None], JobRecord | None]
 """Returns what becomes of a job's record: None removes it."""

@@ -8,8 +8,9 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from notifier.model import JobKey, JobRecord, SourceRecord, Store, utc_now
+from notifier.model import JobKey, JobRecord, SourceRecord, utc_now
 from notifier.records import JobUpdate, Records, SourceUpdate, decode_job, job_key, source_key
+from notifier.storage import Store
 from notifier.turn import Turn
 
 _Result = TypeVar("_Result")

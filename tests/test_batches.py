@@ -16,23 +16,14 @@ import msgspec
 import pytest
 
 from notifier.dispatcher import Dispatcher
-from notifier.model import (
-    Delivery,
-    Event,
-    JobRecord,
-    OpenBatch,
-    RecordKey,
-    Snapshot,
-    SourceRecord,
-    StoreError,
-    utc_now,
-)
+from notifier.model import Delivery, Event, JobRecord, OpenBatch, RecordKey, Snapshot, SourceRecord, utc_now
 from notifier.outbox import LOST_TARGET, absorb, batch_id, delivery_id, with_events
 from notifier.pipeline import Pipeline
 from notifier.records import decode_job, source_key
 from notifier.retry import RetryPolicy
 from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.state import State
+from notifier.storage import StoreError
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 from tests.targets import FakeTarget

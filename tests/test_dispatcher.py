@@ -25,7 +25,6 @@ from notifier.model import (
     RecordKey,
     Snapshot,
     SourceRecord,
-    StoreError,
     utc_now,
 )
 from notifier.outbox import absorb, delivery_id, replay, with_events
@@ -35,6 +34,7 @@ from notifier.retry import RetryPolicy
 from notifier.sending import Grouping, Receipt, SendError, Shipment
 from notifier.spacing import Spacing
 from notifier.state import State
+from notifier.storage import StoreError
 from notifier.store.sqlite import SqliteStore
 from tests.records import NOW
 from tests.simulated import at, now, simulated

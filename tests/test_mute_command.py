@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from notifier.items import MuteItem
 from notifier.model import SourceRecord
 from notifier.muting import Muting
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
-from notifier.views import MuteItem
 from tests.commands import invoke
 from tests.records import NOW, record, write_state
 from tests.test_web_api import asked

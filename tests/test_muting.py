@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from notifier.items import count_mutes, list_mutes
 from notifier.model import SourceRecord, utc_now
 from notifier.muting import LONGEST, MuteOrder, Muting, RefusedMuteError
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
-from notifier.views import count_mutes, list_mutes
 from tests.records import record
 from tests.simulated import at, now, simulated
 from tests.test_notices import NOW, SECOND, Clock, opened

@@ -16,7 +16,7 @@ import pytest
 
 from notifier.deaths import TELL_EVERY
 from notifier.dispatcher import Dispatcher
-from notifier.model import Delivery, Event, JobRecord, RecordKey, Snapshot, SourceRecord, StoreError, utc_now
+from notifier.model import Delivery, Event, JobRecord, RecordKey, Snapshot, SourceRecord, utc_now
 from notifier.notices import Notices
 from notifier.outbox import absorb, delivery_id, with_events
 from notifier.pace import Pace
@@ -28,6 +28,7 @@ from notifier.settings import Settings
 from notifier.settlement import Settlement
 from notifier.source import AlliumSource
 from notifier.state import State
+from notifier.storage import StoreError
 from notifier.store.sqlite import SqliteStore
 from notifier.watcher import Watcher
 from tests.servers import ScriptedServer, job

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.model import JobRecord, SourceRecord, StoreError
+from notifier.model import JobRecord, SourceRecord
 from notifier.records import Records, job_key, source_key
+from notifier.storage import StoreError
 from tests.records import NOW, delivery, of, record
 
 SOURCE = SourceRecord(id="s", baseline_at=NOW)

@@ -14,13 +14,14 @@ import msgspec
 import pytest
 
 from notifier.fingerprint import snapshot_print
-from notifier.model import Card, DeliveryState, JobRecord, Sample, StoreError
+from notifier.model import Card, DeliveryState, JobRecord, Sample
 from notifier.rate import is_outdated, outdated_at
 from notifier.records import JobUpdate
 from notifier.refresher import Refresher
 from notifier.sending import CardLostError, SendError
 from notifier.spacing import Allowance
 from notifier.state import State
+from notifier.storage import StoreError
 from tests.records import NOW, delivery, record
 from tests.simulated import at, now, simulated
 from tests.test_watcher import Written

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from notifier.model import JobRecord, Snapshot, SourceRecord, StoreError
+from notifier.model import JobRecord, Snapshot, SourceRecord
 from notifier.records import JobUpdate, Records
 from notifier.state import State
+from notifier.storage import StoreError
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.store.file import VERSION
 from notifier.store.sqlite import SqliteStore
 
@@ -299,7 +299,7 @@ def test_a_kill_tears_no_commit_and_loses_none(tmp_path: Path) -> None:
 _FULL = """
 import resource, sys
 from pathlib import Path
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.store.sqlite import SqliteStore
 
 store = SqliteStore(Path(sys.argv[1]))
@@ -321,7 +321,7 @@ store.close()
 _ALMOST_FULL = """
 import resource, sys
 from pathlib import Path
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.store.sqlite import SqliteStore
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

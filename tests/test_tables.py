@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from notifier.commands.tables import jobs_table, mutes_table
+from notifier.items import JobItem, MuteItem, PhaseItem
 from notifier.model import rfc3339, utc_now
 from notifier.payload import Progress
-from notifier.views import JobItem, MuteItem, PhaseItem
 from tests.test_look import HOSTILE, is_harmless, rows
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)

@@ -30,7 +30,6 @@ from notifier.model import (
     JobRecord,
     RecordKey,
     SourceRecord,
-    StoreError,
     is_active,
 )
 from notifier.pace import Pace
@@ -38,6 +37,7 @@ from notifier.records import job_key
 from notifier.replays import Order, RefusedOrderError, Replays
 from notifier.source import AlliumSource, Fingerprint, Reply, SourceError
 from notifier.state import State
+from notifier.storage import StoreError
 from notifier.upkeep import Upkeep
 from notifier.watcher import Watcher
 from tests.commands import notifier

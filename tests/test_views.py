@@ -11,6 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.items import (
+    DeliveryItem,
+    JobItem,
+    MuteItem,
+    PhaseItem,
+    count_mutes,
+    list_deliveries,
+    list_jobs,
+    list_mutes,
+)
 from notifier.model import (
     Attempt,
     Delivery,
@@ -29,20 +39,7 @@ from notifier.model import (
 from notifier.page import BadCursorError, Page
 from notifier.payload import Progress, read_payload
 from notifier.records import Records
-from notifier.views import (
-    DeliveryItem,
-    JobItem,
-    MuteItem,
-    PhaseItem,
-    SourceView,
-    TargetView,
-    count_mutes,
-    list_deliveries,
-    list_jobs,
-    list_mutes,
-    list_sources,
-    list_targets,
-)
+from notifier.views import SourceView, TargetView, list_sources, list_targets
 from tests.records import NOW, at, delivery, of, put, record
 from tests.servers import job
 from tests.slack import hostile_events

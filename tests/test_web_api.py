@@ -20,6 +20,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from notifier import __version__
+from notifier.items import DeliveryItem, JobItem, list_deliveries, list_jobs
 from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
 from notifier.muting import Muting
 from notifier.page import Page
@@ -28,7 +29,7 @@ from notifier.replays import Order, RefusedOrderError, Replays
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.unix import socket_path
-from notifier.views import DeliveryItem, JobItem, list_deliveries, list_jobs, list_sources, list_targets
+from notifier.views import list_sources, list_targets
 from notifier.web.api import Daemon, make_application
 from notifier.web.socket import served_beside
 from tests.records import NOW, at, delivery, no_muting, nothing_to_retry, of, record, write_state

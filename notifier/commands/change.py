@@ -42,9 +42,9 @@ def retry(
 
     from notifier.commands.link import RefusedError, find_daemon
     from notifier.config import load_store, read_names
-    from notifier.model import StoreError
     from notifier.problem import ConfigError
     from notifier.replays import Order, RefusedOrderError
+    from notifier.storage import StoreError
     from notifier.summary import counted
 
     if bool(delivery_id) == dead:

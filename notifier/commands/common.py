@@ -48,7 +48,7 @@ def load(context: typer.Context, config: Path | None, *, warn: bool = False) -> 
 
 def check_state(path: Path) -> None:
     """Raise StoreError when there is no state: to open it would make a new one."""
-    from notifier.model import StoreError
+    from notifier.storage import StoreError
 
     if not path.exists():
         raise StoreError(

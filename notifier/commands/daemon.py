@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the daemon, until SIGTERM or SIGINT."""
     from notifier import app as process
-    from notifier.model import StoreError
+    from notifier.storage import StoreError
     from notifier.watchdog import StuckError
 
     loaded = load(context, config)
@@ -36,7 +36,7 @@ def once(
     """Poll once, send all that is due, and exit: for cron."""
     from notifier import app as process
     from notifier.duration import parse_duration
-    from notifier.model import StoreError
+    from notifier.storage import StoreError
     from notifier.watchdog import StuckError
 
     try:

@@ -7,22 +7,20 @@ from urllib.parse import urlencode
 
 from notifier import __version__
 from notifier.commands.link import Link, find_daemon
-from notifier.model import DeliveryState, utc_now
-from notifier.page import LARGEST_LIMIT, Page
-from notifier.records import Records
-from notifier.store.reading import read_state
-from notifier.views import (
+from notifier.items import (
     DeliveryItem,
     JobItem,
     MuteItem,
-    Status,
     count_mutes,
     list_deliveries,
     list_jobs,
     list_mutes,
-    list_sources,
-    list_targets,
 )
+from notifier.model import DeliveryState, utc_now
+from notifier.page import LARGEST_LIMIT, Page
+from notifier.records import Records
+from notifier.store.reading import read_state
+from notifier.views import Status, list_sources, list_targets
 
 _Item = TypeVar("_Item")
 

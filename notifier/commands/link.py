@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.unix import short_path, socket_path
 
 _ANSWER_WITHIN_SECONDS = 30.0

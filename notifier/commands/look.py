@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from notifier.commands.knowledge import Knowledge
-    from notifier.views import JobItem
+    from notifier.items import JobItem
 
 _Answer = TypeVar("_Answer")
 
@@ -94,8 +94,8 @@ def _ask(context: typer.Context, config: Path | None, question: Callable[[Knowle
 
     from notifier.commands.knowledge import find_knowledge
     from notifier.config import load_store
-    from notifier.model import StoreError
     from notifier.problem import ConfigError
+    from notifier.storage import StoreError
 
     try:
         return question(find_knowledge(load_store(config or context.obj, os.environ).path))

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from notifier.commands.link import Link
+    from notifier.items import MuteItem
     from notifier.muting import MuteOrder
     from notifier.state import State
-    from notifier.views import MuteItem
 
 _Answer = TypeVar("_Answer")
 
@@ -94,8 +94,8 @@ def unmute(
 
 
 def _mute_by(link: Link, order: MuteOrder, length: str) -> MuteItem:
+    from notifier.items import MuteItem
     from notifier.muting import check_mute
-    from notifier.views import MuteItem
 
     check_mute(order)
     body = {
@@ -110,8 +110,8 @@ def _mute_by(link: Link, order: MuteOrder, length: str) -> MuteItem:
 
 
 async def _mute_in(state: State, sources: list[str], order: MuteOrder) -> MuteItem:
+    from notifier.items import show_mute
     from notifier.muting import Muting
-    from notifier.views import show_mute
 
     return show_mute(state.records, await Muting(state, sources=sources or None).mute(order))
 
@@ -126,9 +126,9 @@ def _carry_out(
 
     from notifier.commands.link import RefusedError, find_daemon
     from notifier.config import load_store, read_names
-    from notifier.model import StoreError
     from notifier.muting import RefusedMuteError
     from notifier.problem import ConfigError
+    from notifier.storage import StoreError
 
     try:
         state = load_store(config or context.obj, os.environ).path

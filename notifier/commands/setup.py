@@ -52,8 +52,8 @@ def check(
 def _lost(settings: Settings) -> Iterator[str]:
     """Yield what would be given up if the notifier were started on this config."""
     from notifier.commands.knowledge import find_knowledge
-    from notifier.model import StoreError
     from notifier.outbox import LOST_SOURCE, LOST_TARGET
+    from notifier.storage import StoreError
     from notifier.summary import counted
 
     found: Counter[str] = Counter()

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.duration import spell_duration
+from notifier.items import DeliveryItem, JobItem, MuteItem
 from notifier.model import is_active, utc_now
 from notifier.mute import spell_mute
 from notifier.payload import Progress
 from notifier.summary import counted, one_line
-from notifier.views import DeliveryItem, JobItem, MuteItem, SourceView, Status, TargetView
+from notifier.views import SourceView, Status, TargetView
 
 _BAR_WIDTH = 16
 _WIDEST = 10_000

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import msgspec
 
-from notifier.model import StateInUseError, StoreError
+from notifier.storage import StateInUseError, StoreError
 
 VERSION = 1
 _FORMAT = "backfill-notifier state"

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.store.file import META, ROOM, TABLE, check_meta, damaged, words
 
 

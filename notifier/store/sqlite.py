@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import sqlitedict
 
-from notifier.model import StoreError
+from notifier.storage import StoreError
 from notifier.store.file import (
     META,
     ROOM,

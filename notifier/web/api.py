@@ -14,20 +14,14 @@ from aiohttp import web
 
 from notifier import __version__
 from notifier.hours import QuietNow
+from notifier.items import count_mutes, list_deliveries, list_jobs
 from notifier.model import DELIVERY_STATES, PollReport, is_delivery_state, utc_now
 from notifier.muting import Muting, RefusedMuteError
 from notifier.page import BadCursorError
 from notifier.quiet import QuietSettings
 from notifier.records import Records
 from notifier.replays import Order, RefusedOrderError, Retried
-from notifier.views import (
-    Status,
-    count_mutes,
-    list_deliveries,
-    list_jobs,
-    list_sources,
-    list_targets,
-)
+from notifier.views import Status, list_sources, list_targets
 from notifier.web.mutes import mute_routes
 from notifier.web.reply import paging, reply
 

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 
 from notifier.duration import parse_duration
+from notifier.items import list_mutes, show_mute
 from notifier.model import utc_now
 from notifier.muting import MuteOrder, Muting, Unmuted
 from notifier.records import Records
-from notifier.views import list_mutes, show_mute
 from notifier.web.reply import paging, reply
 
 
