@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from notifier.address import parse_listen
+from notifier.plaintext import exposures
 from notifier.problem import Problem, Where, did_you_mean, spell
+from notifier.settings import DEFAULT_LISTEN
 from notifier.targets.slack.address import is_slack_hook
 from notifier.targets.slack.settings import slack_faults
 
@@ -23,6 +26,24 @@ def check_coherence(
         if isinstance(target, dict):
             _check_target(name, target, names, problems, unknown)
     problems.extend(_lost_references(data, unknown))
+    problems.extend(_unguarded(data, names, unknown))
+    problems.extend(exposures(data, names, unknown))
+
+
+def _unguarded(data: Mapping[str, Any], names: Mapping[Where, str], unknown: set[Where]) -> Iterator[Problem]:
+    web = data.get("web")
+    if not isinstance(web, dict) or web.get("token") or {("web", "token"), ("web", "listen")} & unknown:
+        return
+    try:
+        address = parse_listen(web.get("listen") or DEFAULT_LISTEN)
+    except (ValueError, AttributeError):
+        return  # it is no address, which is told elsewhere
+    if not address.is_private:
+        yield Problem(
+            names.get(("web", "listen"), "web.listen"),
+            "is reached from other machines, so it needs a token: set token (or token_file, or the variable "
+            f'NOTIFIER_WEB_TOKEN), or listen on "{DEFAULT_LISTEN}"',
+        )
 
 
 def _check_sources(data: Mapping[str, Any], problems: list[Problem]) -> None:

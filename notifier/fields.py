@@ -179,6 +179,11 @@ def _header_safe(value: SecretStr) -> SecretStr:
 _SECRET_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 Secret = Annotated[SecretStr, BeforeValidator(_secret), _SECRET_SCHEMA]
 HeaderSecret = Annotated[Secret, AfterValidator(_header_safe), _SECRET_SCHEMA]
+OptionalHeaderSecret = Annotated[
+    HeaderSecret | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    WithJsonSchema({"type": "string"}),
+]
 
 
 def check_http_url(text: str) -> str:

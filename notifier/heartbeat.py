@@ -37,6 +37,8 @@ class HeartbeatSettings(Section):
     """The longest one request may take."""
     signals: bool = False
     """Whether starts (url/start), sources that are down and ends by an error (url/fail) are told, too."""
+    insecure_http: bool = False
+    """Whether the URL may go over plain http to another machine."""
     proxy: OptionalUrl = ""
     """An HTTP proxy to go through."""
     ca_file: str = ""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from yarl import URL
 
+from notifier.loopback import is_loopback
 from notifier.resolver import Resolver
 from notifier.settings import Settings
 from notifier.targets.slack.settings import SlackSettings
@@ -37,19 +38,12 @@ def needed_places(settings: Settings) -> tuple[Place, ...]:
         else:
             urls.append(target.proxy or target.api_url)
     places = tuple(dict.fromkeys(map(_place, urls)))
-    return tuple(place for place in places if not _is_loopback(place.host)) or places
+    return tuple(place for place in places if not is_loopback(place.host)) or places
 
 
 def _place(url: str) -> Place:
     parts = URL(url)
     return Place((parts.raw_host or "").lower().rstrip("."), parts.port or 0)
-
-
-def _is_loopback(host: str) -> bool:
-    family = _literal(host)
-    if family is None:
-        return host == "localhost" or host.endswith(".localhost")
-    return ipaddress.ip_address(host).is_loopback
 
 
 def _literal(host: str) -> socket.AddressFamily | None:

@@ -7,9 +7,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from notifier.fields import AtLeastOne, Duration, Name, PositiveDuration, Section
+from notifier.address import ListenAddress, parse_listen
+from notifier.fields import (
+    AtLeastOne,
+    Duration,
+    Name,
+    OptionalHeaderSecret,
+    PositiveDuration,
+    Section,
+    wrong,
+)
 from notifier.heartbeat import HeartbeatSettings
-from notifier.later import later
 from notifier.route import RouteSettings
 from notifier.source import SourceSettings
 from notifier.targets.slack.settings import SlackSettings
@@ -70,15 +78,33 @@ class StoreSettings(Section):
         return Path(self.url.removeprefix("sqlite:///")).absolute()
 
 
-class WebSettings(Section):
-    """The status page and the HTTP API."""
+def _listen(text: str) -> str:
+    if text:
+        try:
+            parse_listen(text)
+        except ValueError as error:
+            raise wrong(str(error)) from error
+    return text
 
-    listen: Annotated[str, later(DEFAULT_LISTEN, "")] = DEFAULT_LISTEN
-    """The address to listen on; "" turns it off."""
-    token: Annotated[str, later("")] = ""
-    """The bearer token requests must carry."""
-    token_file: Annotated[str | None, later(None)] = None
+
+class WebSettings(Section):
+    """The status page, the HTTP API and the metrics."""
+
+    listen: Annotated[
+        str,
+        AfterValidator(_listen),
+        WithJsonSchema({"type": "string", "title": "address", "pattern": r"^(.*:[0-9]{1,5})?$"}),
+    ] = DEFAULT_LISTEN
+    """The address to listen on; "" turns it off. Beyond this machine it needs a token."""
+    token: OptionalHeaderSecret = None
+    """What requests must carry: `Authorization: Bearer …`; people sign in with it. "" is none."""
+    token_file: str | None = None
     """A file that holds the token."""
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """Where to listen; None when it is off."""
+        return parse_listen(self.listen) if self.listen else None
 
 
 class LogSettings(Section):

@@ -62,6 +62,8 @@ class SourceSettings(Section):
     """A file that holds the API key."""
     base_url: BaseUrl = "https://api.allium.so"
     """Where the API is."""
+    insecure_http: bool = False
+    """Whether the API key may go over plain http to another machine."""
     job_link: Annotated[str, AfterValidator(_job_link), OPTIONAL_URL_SCHEMA] = ""
     """The page that a message's title leads to; `{job_id}` in it stands for the job's id."""
     poll_every: PositiveDuration = timedelta(seconds=15)

@@ -364,11 +364,11 @@ SOURCE = '[[sources]]\napi_key = "k"\n[targets.ops]\ntype = "webhook"\nurl = "ht
             "https://hc-ping.com, every 1m at most",
         ),
         ('url = "${PING}"\nevery = "5m"', "https://ping.example.com:8443, every 5m at most"),
-        ('url_file = "url"\nsignals = true', "http://h, every 1m at most, starts and failures told"),
+        ('url_file = "url"\nsignals = true', "https://h, every 1m at most, starts and failures told"),
     ],
 )
 def test_check_says_that_there_is_one_and_nothing_secret(keys: str, line: str) -> None:
-    Path("url").write_text(f"http://h{PATH}\n")
+    Path("url").write_text(f"https://h{PATH}\n")
     Path("notifier.toml").write_text(f"{SOURCE}[heartbeat]\n{keys}\n")
     result = invoke("check", PING=f"https://ping.example.com:8443{PATH}")
     assert (result.exit_code, result.stderr) == (0, "")

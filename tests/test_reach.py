@@ -38,7 +38,7 @@ def source(name: str = "allium", more: str = "") -> str:
         pytest.param(source(), [API], id="a source"),
         pytest.param(source() + source("two"), [API], id="one place for two"),
         pytest.param(
-            source(more='base_url = "http://Allium.Example.com./gateway"'),
+            source(more='base_url = "http://Allium.Example.com./gateway"\ninsecure_http = true'),
             [Place("allium.example.com", 80)],
             id="as it is looked up",
         ),

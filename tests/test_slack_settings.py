@@ -85,7 +85,7 @@ def test_a_bot_token_is_taken(token: str) -> None:
         HOOK,
         HOOK.replace("hooks.", "HOOKS."),
         "https://hooks.slack-gov.com/services/T1/B1/x",
-        "http://mattermost.internal:8065/hooks/x",
+        "https://mattermost.internal:8065/hooks/x",
         "https://slack.com.example.com/x",
     ],
 )

@@ -67,6 +67,8 @@ class WebhookSettings(Section):
     """A file that holds the signing secret."""
     headers: Headers = Field(default_factory=dict)
     """Headers to send with every request, such as Authorization; their values count as secrets."""
+    insecure_http: bool = False
+    """Whether its secrets may go over plain http to another machine."""
     format: Annotated[
         Literal["standard", "cloudevents", "cloudevents-batch", "template"], later("standard")
     ] = "standard"

@@ -52,6 +52,8 @@ class SlackSettings(Section):
     """Quiet hours: what happens in them is held, and posted at their end, several events as one digest."""
     api_url: ApiUrl = DEFAULT_API_URL
     """With a token: where Slack's API is."""
+    insecure_http: bool = False
+    """Whether the token, or the webhook's URL, may go over plain http to another machine."""
     timeout: PositiveDuration = timedelta(seconds=15)
     """The longest one request may take."""
     proxy: OptionalUrl = ""
