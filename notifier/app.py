@@ -6,7 +6,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from notifier.assembly import make_heartbeat, open_session
@@ -20,7 +19,10 @@ from notifier.settings import Settings
 from notifier.storage import StateInUseError, StoreError
 from notifier.unix import socket_path
 from notifier.watchdog import StuckError, UnderWay, Watchdog
-from notifier.web.api import Daemon, make_application
+from notifier.web.api import make_application
+from notifier.web.daemon import Daemon
+from notifier.web.guard import Guard
+from notifier.web.server import served_on
 from notifier.web.socket import served_beside
 
 _log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ async def _run(settings: Settings, watchdog: Watchdog) -> None:
         async with (
             _heartbeat(settings) as heartbeat,
             open_parts(settings, once=False, polled=heartbeat.polled) as parts,
-            _answering(parts, settings.store.path),
+            _answering(parts, settings),
             asyncio.TaskGroup() as tasks,
         ):
             clock = Clock()
@@ -205,8 +207,9 @@ async def _work_off(parts: Parts, deadline: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _answering(parts: Parts, state_path: Path) -> AsyncIterator[None]:
-    """Answer commands for as long as the context lasts; polls and deliveries do not depend on it."""
+async def _answering(parts: Parts, settings: Settings) -> AsyncIterator[None]:
+    """Answer commands and browsers while the context lasts; polls and deliveries do not depend on it."""
+    state_path = settings.store.path
     daemon = Daemon(
         records=parts.state.records,
         retry=parts.replays.carry_out,
@@ -223,6 +226,11 @@ async def _answering(parts: Parts, state_path: Path) -> AsyncIterator[None]:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             _log.warning("commands cannot reach this daemon: %s: %s", socket_path(state_path), reason)
+        if settings.web.address is not None:
+            token = settings.web.token
+            guard = Guard(None if token is None else token.get_secret_value())
+            application = make_application(daemon, guard)
+            await stack.enter_async_context(served_on(settings.web.address, application))
         yield
 
 

@@ -95,11 +95,11 @@ def describe_fault(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
         case aiohttp.ClientSSLError():
             return "the TLS connection failed"
         case aiohttp.ClientProxyConnectionError():
-            return f"the proxy could not be reached: {_os_words(error.os_error)}"
+            return f"the proxy could not be reached: {os_words(error.os_error)}"
         case aiohttp.ClientHttpProxyError():
             return f"the proxy answered {error.status}"
         case aiohttp.ClientConnectorError():
-            return f"no connection to {error.host}:{error.port}: {_os_words(error.os_error)}"
+            return f"no connection to {error.host}:{error.port}: {os_words(error.os_error)}"
         case aiohttp.ServerTimeoutError() | asyncio.TimeoutError():
             return "no answer in time"
         case aiohttp.ServerDisconnectedError() | ConnectionError() | OSError(errno=errno.ECONNRESET):
@@ -109,7 +109,7 @@ def describe_fault(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
         case aiohttp.ClientResponseError():
             return "the answer was not HTTP"
         case OSError():
-            return f"the connection failed: {_os_words(error)}"
+            return f"the connection failed: {os_words(error)}"
         case _:
             return f"the connection failed ({type(error).__name__})"
 
@@ -197,9 +197,10 @@ def header_secrets(value: str) -> list[str]:
     return found
 
 
-def _os_words(error: OSError) -> str:
+def os_words(error: OSError) -> str:
+    """Return why the system refused, without the addresses that asyncio puts into its own text."""
     if isinstance(error, TimeoutError):
         return "timed out"
     if (number := error.errno or 0) > 0 and not isinstance(error, ssl.SSLError):
-        return os.strerror(number).lower()  # asyncio's own text repeats the address
+        return os.strerror(number).lower()
     return (error.strerror or type(error).__name__).lower()

@@ -44,7 +44,7 @@ async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Proce
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"]} | environment,
+        env={"PATH": os.environ["PATH"], "NOTIFIER_LISTEN": ""} | environment,
     )
 
 

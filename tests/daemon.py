@@ -63,6 +63,7 @@ class Daemon:
             *(sys.executable, "-m", "notifier", "run", "--config", str(self._config)),
             stderr=asyncio.subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
+            | {"NOTIFIER_LISTEN": ""}  # no two of them could have the default address
             | dict(self._environment),
         )
         self._changed = asyncio.Condition()

@@ -22,8 +22,8 @@ from notifier.model import JobKey, JobRecord, PollReport, utc_now
 from notifier.page import Page
 from notifier.quiet import QuietSettings, quiet_until
 from notifier.records import Records
-from notifier.web.api import Daemon as Asked
 from notifier.web.api import make_application
+from notifier.web.daemon import Daemon as Asked
 from notifier.web.socket import served_beside
 from tests.commands import beside, invoke, notifier, on_terminal
 from tests.daemon import Daemon, write_config

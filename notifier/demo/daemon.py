@@ -40,6 +40,9 @@ to = ["receiver"]
 tables = ["{tables}"]
 to = ["data-team"]
 
+[web]
+listen = "127.0.0.1:0"
+
 [store]
 url = "sqlite:///{state}"
 """

@@ -184,7 +184,9 @@ class _Show:
         self._console.print(Padding.indent(draw_message(message), 10))
 
     def log(self, line: str) -> None:
-        if " INFO " not in line or any(word in line for word in (" watching ", " stopp", "from before")):
+        if " INFO " not in line or any(
+            word in line for word in (" watching ", " stopp", "from before", "status page")
+        ):
             self._console.print(Text(f"daemon: {line.partition(' ')[2].strip()}", "dim italic"))
 
     def verdict(self, world: World, daemon: Daemon, code: int) -> bool:

@@ -1,9 +1,7 @@
 """Mutes over HTTP: listed, made and ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -13,6 +11,7 @@ from notifier.items import list_mutes, show_mute
 from notifier.model import utc_now
 from notifier.muting import MuteOrder, Muting, Unmuted
 from notifier.records import Records
+from notifier.web.lists import Answer
 from notifier.web.reply import paging, reply
 
 
@@ -28,10 +27,8 @@ class WantedMute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str | None = None
 
 
-def mute_routes(
-    records: Records, muting: Muting, answer: Callable[[Callable[[], Any]], Awaitable[web.Response]]
-) -> list[web.RouteDef]:
-    """Return what answers about mutes; `answer` makes and encodes an answer in a thread."""
+def mute_routes(records: Records, muting: Muting, answer: Answer) -> list[web.RouteDef]:
+    """Return what answers about mutes."""
 
     async def mutes(request: web.Request) -> web.Response:
         limit, cursor = paging(request)

@@ -1,0 +1,39 @@
+"""What a daemon is asked about over HTTP."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+
+from notifier.hours import QuietNow
+from notifier.model import PollReport, utc_now
+from notifier.muting import Muting
+from notifier.quiet import QuietSettings
+from notifier.records import Records
+from notifier.replays import Order
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked about."""
+
+    records: Records
+    targets: Collection[str]
+    """The names of the targets that are configured."""
+    retry: Callable[[Order], Awaitable[list[str]]]
+    """Makes dead letters pending again. Raises RefusedOrderError."""
+    muting: Muting
+    polls: Callable[[], Mapping[str, PollReport]]
+    """Returns how the polls of each source are going."""
+    state_path: Path
+    started_at: datetime
+    quiet: Mapping[str, QuietSettings] = MappingProxyType({})
+    """The quiet hours of the targets that have some."""
+    vitals: Callable[[], list[str]] = list
+    """Returns what of the process is dead, a reason each."""
+
+    @property
+    def quiet_now(self) -> QuietNow:
+        """Which targets are quiet just now."""
+        return QuietNow(hours=self.quiet, now=utc_now())

@@ -1,0 +1,36 @@
+"""Dead letters made pending again over HTTP."""
+
+import msgspec
+from aiohttp import web
+
+from notifier.replays import Order, Retried
+from notifier.web.daemon import Daemon
+from notifier.web.reply import reply
+
+
+class RetryAll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an order to make dead letters pending again."""
+
+    target: str | None = None
+    """Only those for this target."""
+
+
+def retry_routes(daemon: Daemon) -> list[web.RouteDef]:
+    """Return what takes such orders."""
+
+    async def retry(request: web.Request) -> web.Response:
+        return reply(Retried(await daemon.retry(Order(id=request.match_info["id"]))))
+
+    async def retry_all(request: web.Request) -> web.Response:
+        try:
+            wanted = msgspec.json.decode(await request.read() or b"{}", type=RetryAll)
+        except ValueError as error:  # msgspec's own errors and those of UTF-8 are
+            raise web.HTTPBadRequest(text=str(error)) from error
+        if wanted.target is not None and wanted.target not in daemon.targets:
+            raise web.HTTPNotFound(text=f"there is no target {wanted.target}")
+        return reply(Retried(await daemon.retry(Order(target=wanted.target))))
+
+    return [
+        web.post("/api/v1/deliveries/retry", retry_all),
+        web.post("/api/v1/deliveries/{id}/retry", retry),
+    ]

@@ -1,0 +1,77 @@
+"""The address that is listened on, and who connects to it."""
+
+import asyncio
+import contextlib
+import logging
+
+import aiohttp
+import pytest
+
+from notifier.address import ListenAddress
+from notifier.records import Records
+from notifier.web.api import make_application
+from notifier.web.server import served_on
+from tests.web import daemon_of, web_of
+from tests.wire import closed_port
+
+
+async def status_of(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/healthz") as response:
+        return response.status
+
+
+async def test_it_says_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with web_of(daemon_of(Records())) as url:
+        assert await status_of(url) == 200
+    assert [record.message for record in caplog.records] == [f"the status page is at {url}/"]
+
+
+async def test_an_address_that_is_taken_is_told_once_and_had_as_soon_as_it_is_free(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    application = make_application(daemon_of(Records()))
+    async with served_on(ListenAddress("127.0.0.1", port), application, again_after_seconds=0.01) as opening:
+        while not caplog.records:  # noqa: ASYNC110 - the first try happens within a few steps of the loop
+            await asyncio.sleep(0)
+        server.close()
+        await server.wait_closed()
+        await opening
+        assert await status_of(f"http://127.0.0.1:{port}") == 200
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("ERROR", f"cannot listen on 127.0.0.1:{port}: address already in use; tried again"),
+        ("INFO", f"the status page is at http://127.0.0.1:{port}/"),
+    ]
+
+
+async def test_it_stops_also_while_the_address_is_taken() -> None:
+    with closed_port() as port:
+        async with served_on(ListenAddress("127.0.0.1", port), make_application(daemon_of(Records()))):
+            pass
+
+
+async def test_more_connections_than_there_may_be_are_closed() -> None:
+    async with web_of(daemon_of(Records()), most_connections=2) as url:
+        host, port = url.removeprefix("http://").split(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        for reader, writer in held:
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert await reader.read() == b""
+        for each in (*(pair[1] for pair in held), writer):
+            each.close()
+            await each.wait_closed()
+
+
+async def test_who_connects_and_does_not_ask_is_cut_off() -> None:
+    async with web_of(daemon_of(Records()), idle_seconds=0.05) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: local")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()

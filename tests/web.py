@@ -1,0 +1,50 @@
+"""The daemon's web server on loopback, asked by programs and browsers, for tests."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from notifier.address import ListenAddress
+from notifier.model import PollReport
+from notifier.muting import Muting
+from notifier.records import Records
+from notifier.replays import Order
+from notifier.web.api import make_application
+from notifier.web.daemon import Daemon
+from notifier.web.guard import Guard
+from notifier.web.server import served_on
+from tests.records import NOW, no_muting, nothing_to_retry
+
+TOKEN = "web-token-that-is-secret"
+
+
+def daemon_of(
+    records: Records,
+    *,
+    targets: list[str] | None = None,
+    retry: Callable[[Order], Awaitable[list[str]]] = nothing_to_retry,
+    muting: Muting | None = None,
+    polls: Mapping[str, PollReport] = MappingProxyType({}),
+    vitals: Callable[[], list[str]] = list,
+) -> Daemon:
+    """Return what is asked about these records."""
+    return Daemon(
+        records=records,
+        targets=targets or [],
+        retry=retry,
+        muting=muting or no_muting(),
+        polls=lambda: polls,
+        state_path=Path("/var/lib/notifier/state.db"),
+        started_at=NOW,
+        vitals=vitals,
+    )
+
+
+@asynccontextmanager
+async def web_of(daemon: Daemon, token: str | None = None, **terms: Any) -> AsyncIterator[str]:
+    """Serve a daemon as `[web]` has it; yield its address, without a slash at the end."""
+    application = make_application(daemon, Guard(token))
+    async with served_on(ListenAddress("127.0.0.1", 0), application, **terms) as opening:
+        yield f"http://127.0.0.1:{(await opening).sockets[0].getsockname()[1]}"
