@@ -4,21 +4,28 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from notifier.assembly import make_heartbeat, open_session
+from notifier.assembly import down_after, make_heartbeat, open_session
 from notifier.clock import Clock
+from notifier.config import Config
+from notifier.crew import Crew
+from notifier.difference import Difference
 from notifier.dispatcher import Dispatcher
+from notifier.fleet import Fleet
 from notifier.heartbeat import Heartbeat
+from notifier.log import set_up_log
 from notifier.memory import return_large_blocks
 from notifier.model import utc_now
 from notifier.parts import Parts, open_parts
+from notifier.reload import Reload
 from notifier.settings import Settings
 from notifier.storage import StateInUseError, StoreError
 from notifier.unix import socket_path
-from notifier.watchdog import StuckError, UnderWay, Watchdog
+from notifier.watchdog import StuckError, Watchdog
 from notifier.web.api import make_application
 from notifier.web.daemon import Daemon
 from notifier.web.guard import Guard
@@ -34,47 +41,63 @@ class StoppedError(Exception):
     """A signal ended it before all was done."""
 
 
-def run(settings: Settings) -> None:
+def run(loaded: Config, load: Callable[[], Config]) -> None:
     """Poll and deliver until SIGTERM or SIGINT; attempts under way then get ten seconds to end.
 
-    A second signal cuts them off at once. Raises StoreError when the state cannot be used, and StuckError
-    when something does not end; a process that cannot even do that is ended.
+    A second signal cuts them off at once. SIGHUP has `load` read the config again. Raises StoreError when
+    the state cannot be used, and StuckError when something does not end; a process that cannot even do that
+    is ended.
     """
     with Watchdog() as watchdog:
-        asyncio.run(_run(settings, watchdog))
+        asyncio.run(_run(loaded, load, watchdog))
 
 
-async def _run(settings: Settings, watchdog: Watchdog) -> None:
+async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -> None:
     return_large_blocks()
-    with _single_error(), _signals() as (stop, hurry):
+    settings = loaded.settings
+    with _single_error(), _signals() as signals:
         async with (
             _heartbeat(settings) as heartbeat,
             open_parts(settings, once=False, polled=heartbeat.polled) as parts,
-            _answering(parts, settings),
             asyncio.TaskGroup() as tasks,
         ):
-            clock = Clock()
-            for watcher in parts.watchers:
-                clock.repeat(watcher.name, watcher.observe)
-            ticking = tasks.create_task(clock.run(), name="clock")
-            watching = tasks.create_task(_watch(watchdog, parts, heartbeat), name="watchdog")
-            telling = tasks.create_task(parts.notices.run(), name="notices")
-            muting = tasks.create_task(parts.muting.run(), name="mutes")
-            pruning = tasks.create_task(parts.upkeep.run(), name="upkeep")
-            cards = [tasks.create_task(each.run(), name=f"cards {each.name}") for each in parts.refreshers]
-            beating = tasks.create_task(heartbeat.run(), name="heartbeat")
-            asking = tasks.create_task(parts.tell_caveats(), name="caveats")
-            lanes = [tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in parts.dispatchers]
-            await stop.wait()
-            _log.info("stopping: no further polls, attempts under way may end")
-            for task in (ticking, telling, muting, pruning, beating, asking, *cards):
-                task.cancel()
-            for dispatcher in parts.dispatchers:
-                dispatcher.stop()
-            if not await _all_end(lanes, hurry):
-                _log.warning("stopping: attempts were cut off; they are made again after the next start")
-            watching.cancel()
+            crew, clock = Crew(tasks), Clock()
+            fleet = Fleet(parts, clock, crew)
+            reload = Reload(load, fleet, followed=partial(_follow, heartbeat))
+            signals.hung_up = reload.ask
+            async with _answering(parts, settings, reload):
+                crew.start("clock", clock.run())
+                crew.start("notices", parts.notices.run())
+                crew.start("mutes", parts.muting.run())
+                crew.start("upkeep", parts.upkeep.run())
+                crew.start("heartbeat", heartbeat.run())
+                crew.start("reload", reload.run())
+                fleet.start()
+                watching = tasks.create_task(_watch(watchdog, parts, heartbeat), name="watchdog")
+                await signals.stop.wait()
+                _log.info("stopping: no further polls, attempts under way may end")
+                await crew.end("reload")  # before the lanes: it may be exchanging them
+                lanes = fleet.lanes
+                for name in crew.running:
+                    if crew.running[name] not in lanes:
+                        await crew.end(name)
+                for dispatcher in parts.dispatchers.values():
+                    dispatcher.stop()
+                if not await _all_end(lanes, signals.hurry):
+                    _log.warning("stopping: attempts were cut off; they are made again after the next start")
+                watching.cancel()
     _log.info("stopped")
+
+
+def _follow(heartbeat: Heartbeat, loaded: Config, found: Difference) -> None:
+    """Have what is of the whole process follow a changed config, too."""
+    settings = loaded.settings
+    if "heartbeat" in found.tables or found.sources.new or found.sources.gone:
+        heartbeat.follow(settings.heartbeat, down_after=down_after(settings))
+    if "log" in found.tables:
+        set_up_log(level=settings.log.level, format=settings.log.format)
+    for warning in loaded.warnings:
+        _log.warning("config: %s", warning)
 
 
 @contextlib.asynccontextmanager
@@ -95,7 +118,7 @@ async def _heartbeat(settings: Settings) -> AsyncIterator[Heartbeat]:
 
 async def _watch(watchdog: Watchdog, parts: Parts, heartbeat: Heartbeat) -> None:
     try:
-        await watchdog.run(_watched(parts))
+        await watchdog.run(partial(_under_way, parts))
     except StuckError:
         # At once: what is stuck may keep all else from ending, too.
         await heartbeat.tell("fail", longest_seconds=STOP_WITHIN_SECONDS)
@@ -129,21 +152,22 @@ def run_once(settings: Settings, *, limit: timedelta) -> bool:
 async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) -> bool:
     started = asyncio.get_running_loop().time()
     deadline = started + limit.total_seconds()
-    with _single_error(), _signals() as (stop, _):
+    with _single_error(), _signals() as signals:
         async with (
             _heartbeat(settings) as heartbeat,
             open_parts(settings, once=True) as parts,
             asyncio.TaskGroup() as tasks,
         ):
             watching = tasks.create_task(_watch(watchdog, parts, heartbeat), name="watchdog")
-            polls = [tasks.create_task(watcher.observe()) for watcher in parts.watchers]
-            stopping = tasks.create_task(_stop_once(stop, polls, parts.dispatchers))
+            watchers, dispatchers = list(parts.watchers.values()), list(parts.dispatchers.values())
+            polls = [tasks.create_task(watcher.observe()) for watcher in watchers]
+            stopping = tasks.create_task(_stop_once(signals.stop, polls, dispatchers))
             beginning = tasks.create_task(heartbeat.tell("start", longest_seconds=STOP_WITHIN_SECONDS))
             _, late = await asyncio.wait(polls, timeout=(deadline - started) / 2)
-            for watcher, poll in zip(parts.watchers, polls, strict=True):
+            for watcher, poll in zip(watchers, polls, strict=True):
                 if poll in late:
                     poll.cancel()
-                    if not stop.is_set():
+                    if not signals.stop.is_set():
                         watcher.give_up()
             await parts.muting.end_due()
             await _work_off(parts, deadline)
@@ -155,15 +179,15 @@ async def _run_once(settings: Settings, watchdog: Watchdog, limit: timedelta) ->
             await parts.upkeep.prune()
             watching.cancel()
             stopping.cancel()
-            if stop.is_set():
+            if signals.stop.is_set():
                 raise StoppedError
             if late:
                 raise TimeoutError
             await beginning  # heard after the end, it would stand for a run that never ended
-            failures = [watcher.report.failures for watcher in parts.watchers]
+            failures = [watcher.report.failures for watcher in watchers]
             await heartbeat.tell("fail" if any(failures) else "good", longest_seconds=STOP_WITHIN_SECONDS)
-            failures += [dispatcher.failures for dispatcher in parts.dispatchers]
-            failures += [refresher.failures for refresher in parts.refreshers]
+            failures += [dispatcher.failures for dispatcher in dispatchers]
+            failures += [refresher.failures for refresher in parts.refreshers.values()]
             return not any(failures)
 
 
@@ -181,42 +205,46 @@ async def _refresh(parts: Parts, deadline: float) -> None:
     """Edit the cards that may be edited now; a later run does what is left."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
-            await asyncio.gather(*(refresher.work_off() for refresher in parts.refreshers))
+            await asyncio.gather(*(refresher.work_off() for refresher in parts.refreshers.values()))
 
 
-def _watched(parts: Parts) -> list[UnderWay]:
-    return [
+def _under_way(parts: Parts) -> Mapping[Hashable, tuple[str, float]]:
+    """Return all that is under way: a commit, polls and attempts."""
+    works = [
         parts.state.under_way,
-        *(watcher.under_way for watcher in parts.watchers),
-        *(dispatcher.under_way for dispatcher in parts.dispatchers),
+        *(watcher.under_way for watcher in parts.watchers.values()),
+        *(dispatcher.under_way for dispatcher in parts.dispatchers.values()),
     ]
+    return {token: each for under_way in works for token, each in under_way().items()}
 
 
 async def _work_off(parts: Parts, deadline: float) -> None:
     """Attempt all that is due. Raises TimeoutError at the deadline; attempts under way may then still end."""
     async with asyncio.TaskGroup() as tasks:
-        lanes = [tasks.create_task(dispatcher.run()) for dispatcher in parts.dispatchers]
+        dispatchers = list(parts.dispatchers.values())
+        lanes = [tasks.create_task(dispatcher.run()) for dispatcher in dispatchers]
         try:
             async with asyncio.timeout_at(deadline):
                 await asyncio.gather(*map(asyncio.shield, lanes))
         except TimeoutError:
-            for dispatcher in parts.dispatchers:
+            for dispatcher in dispatchers:
                 dispatcher.stop()
             await _all_end(lanes, asyncio.Event())
             raise
 
 
 @contextlib.asynccontextmanager
-async def _answering(parts: Parts, settings: Settings) -> AsyncIterator[None]:
+async def _answering(parts: Parts, settings: Settings, reload: Reload) -> AsyncIterator[None]:
     """Answer commands and browsers while the context lasts; polls and deliveries do not depend on it."""
     state_path = settings.store.path
     daemon = Daemon(
         records=parts.state.records,
         retry=parts.replays.carry_out,
         muting=parts.muting,
-        targets=[dispatcher.name for dispatcher in parts.dispatchers],
-        quiet={each.name: each.quiet for each in parts.dispatchers if each.quiet is not None},
-        polls=lambda: {watcher.name: watcher.report for watcher in parts.watchers},
+        reload=reload.carry_out,
+        targets=parts.dispatchers.keys(),
+        quiet=lambda: parts.quiet,
+        polls=lambda: parts.reports,
         state_path=state_path,
         started_at=utc_now(),
     )
@@ -235,25 +263,35 @@ async def _answering(parts: Parts, settings: Settings) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Yield what the first SIGTERM or SIGINT sets, and what the second one sets."""
+def _signals() -> Iterator["_Signals"]:
+    """Yield what signals do while the context lasts."""
     loop = asyncio.get_running_loop()
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    signals = _Signals()
 
     def arrived() -> None:
-        (hurry if stop.is_set() else stop).set()
+        (signals.hurry if signals.stop.is_set() else signals.stop).set()
 
-    def hung_up() -> None:  # by itself it would end the process, and silence is what people rely on
-        _log.warning("SIGHUP: the config cannot be reloaded yet; restart to use a changed one")
+    def hung_up() -> None:
+        signals.hung_up()
 
+    # By itself SIGHUP would end the process, and silence is what people rely on.
     handlers = {signal.SIGTERM: arrived, signal.SIGINT: arrived, signal.SIGHUP: hung_up}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
-        yield stop, hurry
+        yield signals
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+
+
+class _Signals:
+    """What signals set: the first SIGTERM or SIGINT, the second one; and what a SIGHUP calls."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.hung_up: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager

@@ -58,9 +58,18 @@ def _apart_seconds(sources: list[SourceSettings]) -> float:
     return min(_APART, *chosen).total_seconds()
 
 
-def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str, InspectableTarget]:
-    """Return all targets, by name, in the config's order; they send over this session."""
-    slack = _Slack(settings, session)
+class SlackLimits(defaultdict[tuple[str, str], Limits]):
+    """The limits of Slack's API, by where it is and the token: all targets of a token keep them together."""
+
+    def __init__(self) -> None:
+        super().__init__(Limits)
+
+
+def make_targets(
+    settings: Settings, session: aiohttp.ClientSession, limits: SlackLimits | None = None
+) -> dict[str, InspectableTarget]:
+    """Return all targets, by name, in the config's order; they send over this session, within the limits."""
+    slack = _Slack(settings, session, SlackLimits() if limits is None else limits)
     return {
         name: slack.target(name, each)
         if isinstance(each, SlackSettings)
@@ -71,12 +80,12 @@ def make_targets(settings: Settings, session: aiohttp.ClientSession) -> dict[str
 
 def make_heartbeat(settings: Settings, session: aiohttp.ClientSession) -> Heartbeat:
     """Return the heartbeat of all sources, over this session; it does nothing when the config has none."""
-    return Heartbeat(
-        settings.heartbeat,
-        down_after={source.name: source.down_after for source in settings.sources},
-        session=session,
-        tls=tls_context(settings.heartbeat.ca_file),
-    )
+    return Heartbeat(settings.heartbeat, down_after=down_after(settings), session=session)
+
+
+def down_after(settings: Settings) -> dict[str, timedelta]:
+    """Return how long no poll of each source may be good."""
+    return {source.name: source.down_after for source in settings.sources}
 
 
 def make_reach(settings: Settings) -> Reach:
@@ -85,15 +94,15 @@ def make_reach(settings: Settings) -> Reach:
 
 
 class _Slack:
-    """Makes Slack targets; those of one token keep its limits together."""
+    """Makes Slack targets."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession, limits: SlackLimits) -> None:
         self._terms: dict[str, Any] = {
             "session": session,
             "job_links": {source.name: source.job_link for source in settings.sources},
             "digest_over": settings.delivery.digest_over,
         }
-        self._limits: defaultdict[tuple[str, str], Limits] = defaultdict(Limits)
+        self._limits = limits
 
     def target(self, name: str, settings: SlackSettings) -> InspectableTarget:
         # Imported only when there is one: slack-sdk costs 6 MB.

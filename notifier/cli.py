@@ -25,6 +25,7 @@ app = typer.Typer(
 _COMMANDS: dict[str, Callable[..., None]] = {
     "run": daemon.run,
     "once": daemon.once,
+    "reload": daemon.reload,
     "check": setup.check,
     "test": message.send_sample,
     "preview": message.preview,

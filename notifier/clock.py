@@ -1,10 +1,12 @@
 """When things happen: APScheduler, kept honest by the monotonic clock."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 _LOOK_EVERY_SECONDS = 2.0
@@ -22,7 +24,7 @@ class Clock:
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
         self._actions: dict[str, Action] = {}
         self._due: dict[str, float] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
 
@@ -30,6 +32,18 @@ class Clock:
         """Have an action run as soon as `run` is called, and again after each wait it returns."""
         self._actions[name] = action
         self._schedule(name, timedelta(0))
+
+    async def forget(self, name: str) -> None:
+        """Repeat an action no more; a run of it that is under way is cancelled, and has ended on return."""
+        self._actions.pop(name, None)
+        if self._due.pop(name, None) is not None:
+            with contextlib.suppress(
+                JobLookupError
+            ):  # it may be about to run; it will find that it is not due
+                self._scheduler.remove_job(name)
+        if (task := self._running.get(name)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def run(self) -> None:
         """Run the actions until cancelled. Raises what an action raised: nothing dies silently."""
@@ -45,9 +59,10 @@ class Clock:
             raise self._failure
         finally:
             self._scheduler.pause()
-            for task in self._running:
+            running = list(self._running.values())
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
             self._scheduler.shutdown(wait=False)
 
     def _schedule(self, name: str, wait: timedelta) -> None:
@@ -67,9 +82,11 @@ class Clock:
             return  # it was late, was run for that, and is now run again
         task = asyncio.current_task()
         if task is not None:
-            self._running.add(task)
+            self._running[name] = task
         try:
             wait = await self._actions[name]()
+            if name not in self._actions:
+                return  # it was forgotten meanwhile
         except asyncio.CancelledError:
             pass  # only the end of `run` cancels; the scheduler would log it as an error of the action
         except Exception as error:  # noqa: BLE001 - the scheduler would swallow it; `run` raises it
@@ -78,5 +95,4 @@ class Clock:
         else:
             self._schedule(name, wait)
         finally:
-            if task is not None:
-                self._running.discard(task)
+            self._running.pop(name, None)

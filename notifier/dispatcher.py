@@ -5,11 +5,13 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 
+import msgspec
 from msgspec.structs import replace
 
 from notifier.attempt import attempt
@@ -23,7 +25,7 @@ from notifier.recovery import Recovery
 from notifier.report import describe, report
 from notifier.retry import Outcome, RetryPolicy, judge
 from notifier.sending import Receipt, SendError, Target
-from notifier.settlement import Settlement, open_batch
+from notifier.settlement import Settlement, open_batch, without_batches
 from notifier.shipping import find, ship
 from notifier.state import State
 from notifier.waiting import Batch, Waiting, waiting_for
@@ -31,6 +33,16 @@ from notifier.waiting import Batch, Waiting, waiting_for
 _log = logging.getLogger(__name__)
 
 _SPARE = timedelta(seconds=30)
+
+
+class _Next(msgspec.Struct, frozen=True, kw_only=True):
+    """What the attempts are made by from some time on."""
+
+    target: Target
+    retry: RetryPolicy
+    quiet: QuietSettings | None
+    same_place: bool = False
+    """Whether it is where the last one was."""
 
 
 class Dispatcher:
@@ -60,36 +72,43 @@ class Dispatcher:
         self.name = target.name
         self.failures = 0
         """Attempts that failed since the start."""
-        self.quiet = quiet
-        self._target = target
         self._state = state
-        self._retry = retry
         self._once = once
         self._died = died
         self._settled = settled
         self._heard = heard
         self._now = now
         self._chance = chance
-        self._lane = Lane(
-            target.concurrency,
-            spacing=target.spacing,
-            grouping=target.grouping,
-            probe=Probe()
-            if once
-            else Probe(
-                first_seconds=retry.first_retry.total_seconds(),
-                longest_seconds=retry.max_retry.total_seconds(),
-            ),
-        )
-        # A target ends its attempts by itself: this is for one that does not.
-        self._limit_seconds = (target.longest + _SPARE).total_seconds()
         self._numbers = count()
         self._under_way: dict[int, str] = {}
+        self._busy: Counter[str] = Counter()
+        """How many attempts of each source's deliveries are under way."""
+        self._gone: set[str] = set()
+        """The sources that are no longer configured."""
         self._pauses = Pauses()
         self._wake = asyncio.Event()
-        self._recovery = Recovery(target, first=retry.first_retry)
+        self._ended = asyncio.Event()
         self._stopping = False
-        self._hours = QuietHours(quiet)
+        self._next: _Next | None = None
+        self._take_up(_Next(target=target, retry=retry, quiet=quiet))
+
+    def _take_up(self, new: _Next) -> None:
+        self._target, self._retry, self.quiet = new.target, new.retry, new.quiet
+        self._hours = QuietHours(new.quiet)
+        self._recovery = Recovery(new.target, first=new.retry.first_retry)
+        # A target ends its attempts by itself: this is for one that does not.
+        self._limit_seconds = (new.target.longest + _SPARE).total_seconds()
+        self._lane = Lane(
+            new.target.concurrency,
+            spacing=new.target.spacing,
+            grouping=new.target.grouping,
+            probe=Probe()
+            if self._once
+            else Probe(
+                first_seconds=new.retry.first_retry.total_seconds(),
+                longest_seconds=new.retry.max_retry.total_seconds(),
+            ),
+        )
 
     def __len__(self) -> int:
         """Return how many deliveries are still to be made."""
@@ -114,6 +133,38 @@ class Dispatcher:
             self._lane.hurry()
             self._recovery.urge()
         self._wake.set()
+
+    def change(
+        self,
+        target: Target,
+        *,
+        retry: RetryPolicy,
+        quiet: QuietSettings | None,
+        same_place: bool = False,
+    ) -> None:
+        """Have all further attempts made by this target: as soon as those under way have ended.
+
+        What waits for a retry is tried at once then; a pause that the target asked for holds on when the new
+        one is at the same place.
+        """
+        self._next = _Next(target=target, retry=retry, quiet=quiet, same_place=same_place)
+        self._recovery.stop()
+        self._wake.set()
+
+    async def forget(self, source: str) -> None:
+        """Drop what waits of a source that is gone; return when no attempt of it is under way any more."""
+        self._gone.add(source)
+        self._lane.drop(source)
+        if self._busy[source]:
+            self._recovery.stop()  # one of them may wait for credentials to be mended
+            self._recovery = Recovery(self._target, first=self._retry.first_retry)
+        while self._busy[source]:
+            self._ended.clear()
+            await self._ended.wait()
+
+    def know(self, source: str) -> None:
+        """Deliver for a source that may have been gone."""
+        self._gone.discard(source)
 
     def resume_batch(self, members: Sequence[tuple[RecordKey, Delivery]]) -> None:
         """Queue a batch that an earlier process left, before the later deliveries of its jobs."""
@@ -154,12 +205,44 @@ class Dispatcher:
         """Attempt what is due, until stopped. Raises StoreError, in a group, when the state fails."""
         async with asyncio.TaskGroup() as attempts:
             while not self._stopping:
+                if self._next is not None and not self._lane.under_way:
+                    await self._exchange(self._next)
                 self._keep_quiet()
-                for batch in self._lane.take(time.monotonic()):
+                for batch in self._lane.take(time.monotonic()) if self._next is None else ():
+                    self._busy[_source_of(batch)] += 1
                     attempts.create_task(self._attempt(batch), name=f"attempt for {self.name}")
                 if self._once and self._lane.is_idle(time.monotonic()):
                     return
                 await self._something_to_do()
+
+    async def _exchange(self, new: _Next) -> None:
+        if self._target.grouping is not None and new.target.grouping is None:
+            # What was fixed to go together will go alone; it must not go together after a restart.
+            stored = self._state.records.sources().items()
+            holders = [
+                name for name, record in stored if any(each.target == self.name for each in record.batches)
+            ]
+            await self._state.commit(
+                sources=dict.fromkeys(holders, partial(without_batches, target=self.name))
+            )
+        old, now = self._lane, time.monotonic()
+        batches = old.drain()
+        self._take_up(new)
+        if new.same_place:
+            self._lane.hold(old.held_until)
+        for batch in batches:
+            members = tuple(self._anew(member, now) for member in batch.members)
+            if len(members) > 1 and self._target.grouping is not None:
+                self._lane.restore(members)
+            else:
+                for member in members:
+                    self._lane.add(member)
+        if self._next is new:
+            self._next = None
+        _log.info("%s: follows the changed config", self.name)
+
+    def _anew(self, waiting: Waiting, now: float) -> Waiting:
+        return replace(waiting, due=min(waiting.due, now), loud=self._is_loud(waiting))
 
     def _keep_quiet(self) -> None:
         until = self._hours.until(self._now())
@@ -171,7 +254,7 @@ class Dispatcher:
             self._lane.set_quiet(False)
 
     async def _something_to_do(self) -> None:
-        due = self._lane.next_due()
+        due = None if self._next is not None else self._lane.next_due()
         wait = None if due is None or math.isinf(due) else max(0.0, due - time.monotonic())
         if (look_after := self._hours.look_after(self._now())) is not None:
             wait = min(look_after.total_seconds(), math.inf if wait is None else wait)
@@ -234,7 +317,7 @@ class Dispatcher:
             wait=None if self._once else wait,
         )
         _log.log(level, "%s: %s", self.name, line)
-        self._heard(found[0][0][0], self.name, error)
+        self._heard(_source_of(batch), self.name, error)
         self._settled([key for key, _, _ in found])
         due = time.monotonic() + wait.total_seconds()
         if error is not None and error.credentials and self._once:
@@ -258,7 +341,7 @@ class Dispatcher:
         """
         if self._target.grouping is None:
             return None
-        source = batch.members[0].key[0]
+        source = _source_of(batch)
         fixed = OpenBatch(
             target=self.name, members=tuple((each.key[1], each.delivery_id) for each in batch.members)
         )
@@ -279,14 +362,16 @@ class Dispatcher:
             counts = error.refused is None and not error.credentials
             if counts and self._lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
-        if outcome == "retry":
+        if outcome == "retry" and _source_of(batch) not in self._gone:
             self._lane.retry(batch, math.inf if self._once else due)
-        elif outcome == "split":
+        elif outcome == "split" and _source_of(batch) not in self._gone:
             self._lane.split(batch, now)
         else:
             self._lane.finish(batch)
         if outcome == "dead":
             self._died()
+        self._busy[_source_of(batch)] -= 1
+        self._ended.set()
         self._wake.set()
 
     def _waiting(self, key: RecordKey, delivery: Delivery, *, cut_off: bool = False) -> Waiting:
@@ -304,3 +389,7 @@ class Dispatcher:
             return False
         event = find(self._state.records, waiting)[1]
         return self._hours.excepts(event.type) and not event.again  # who sleeps knows it already
+
+
+def _source_of(batch: Batch) -> str:
+    return batch.members[0].key[0]

@@ -1,6 +1,6 @@
 """Which sources and targets fail, since when, and what people are told of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -67,7 +67,7 @@ class Health:
         self,
         state: State,
         *,
-        sources: Sequence[str],
+        sources: Collection[str],
         terms: Callable[[Party, datetime, datetime], Terms],
         tell: Tell,
         is_offline: Callable[[], Awaitable[bool]],
@@ -119,6 +119,12 @@ class Health:
             return bool(self._unstored)
         answered = error.status is not None or bool(error.code)
         return self._failed(party, source, error.reason, answered=answered)
+
+    async def keep_to(self, parties: Collection[Party]) -> None:
+        """Forget that others than these fail, durably: they are no longer configured."""
+        for party in [party for party in self._troubles if party not in parties]:
+            await self._store(party, self._troubles.pop(party).source, None)
+        self._over = [(party, trouble) for party, trouble in self._over if party in parties]
 
     async def tell_due(self) -> timedelta | None:
         """Tell what is to be told now, and store the rest; return how long to wait until the next is due."""
@@ -183,7 +189,7 @@ class Health:
             await self._store(party, source, None)
             return
         up = partial(tell_up, outage=outage, source=source, party=party, now=self._now())
-        await self._tell(source, party.target, up, self._sources if outage.told_all else (source,))
+        await self._tell(source, party.target, up, tuple(self._sources) if outage.told_all else (source,))
 
     async def _look(self, party: Party) -> timedelta | None:
         """Tell or store what a party's failing is now: it may have worked while something else was told."""
@@ -237,7 +243,7 @@ class Health:
         self._offline, now = True, self._now()
         failing = {
             party: self._troubles[party]
-            for name in self._sources
+            for name in tuple(self._sources)
             if (party := Party(name, is_target=False)) in self._troubles and self._troubles[party].heard
         }
         if any(trouble.outage.offline == "now" for trouble in failing.values()):
@@ -252,7 +258,7 @@ class Health:
         offline = offline or (outage.offline == "now" and self._offline)
         down = partial(tell_down, outage=outage, source=source, party=party, now=now, offline=offline)
         trouble.outage = told_down(outage, now, offline=offline)
-        await self._tell(source, party.target, down, self._sources if offline else (source,))
+        await self._tell(source, party.target, down, tuple(self._sources) if offline else (source,))
 
     async def _store(self, party: Party, source: str, outage: Outage | None) -> None:
         record = self._state.records.source(source)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import ssl
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,7 +16,7 @@ from notifier.duration import format_duration
 from notifier.fields import OptionalSecretUrl, OptionalUrl, PositiveDuration, Section, origin
 from notifier.rounds import Rounds
 from notifier.source import SourceError
-from notifier.transport import USER_AGENT, describe_fault
+from notifier.transport import USER_AGENT, describe_fault, tls_context
 
 _log = logging.getLogger(__name__)
 
@@ -65,20 +64,24 @@ class Heartbeat:
         *,
         down_after: Mapping[str, timedelta],
         session: aiohttp.ClientSession,
-        tls: ssl.SSLContext | bool,
     ) -> None:
+        self._session = session
+        self._polled = asyncio.Event()
+        self._fails = False
+        self.follow(settings, down_after=down_after)
+
+    def follow(self, settings: HeartbeatSettings, *, down_after: Mapping[str, timedelta]) -> None:
+        """Go by these settings from now on."""
         self._url = "" if settings.url is None else settings.url.get_secret_value()
         self._signals = settings.signals
         self._timeout_seconds = settings.timeout.total_seconds()
         self._proxy = settings.proxy or None
-        self._session = session
-        self._tls = tls
+        self._tls = tls_context(settings.ca_file)
         self._rounds = Rounds(
             {source: after.total_seconds() for source, after in down_after.items()},
             every_seconds=settings.every.total_seconds(),
         )
-        self._polled = asyncio.Event()
-        self._fails = False
+        self._polled.set()
 
     def polled(self, source: str, error: SourceError | None) -> None:
         """Note how a poll ended."""
@@ -87,18 +90,17 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Tell the start, then all that is due, until cancelled; what fails is not told again."""
-        if not self._url:
-            return
         await self.tell("start")
         while True:
             self._polled.clear()
-            if (wait := self._rounds.next_at() - time.monotonic()) > 0:
+            wait = self._rounds.next_at() - time.monotonic() if self._url else math.inf
+            if wait > 0:
                 try:
                     async with asyncio.timeout(None if math.isinf(wait) else wait):
                         await self._polled.wait()
                 except TimeoutError:
                     pass
-            if (verdict := self._rounds.take(time.monotonic())) is not None:
+            if self._url and (verdict := self._rounds.take(time.monotonic())) is not None:
                 await self.tell(verdict)
 
     async def tell(self, signal: Signal, *, longest_seconds: float = math.inf) -> None:

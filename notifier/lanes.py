@@ -3,7 +3,8 @@
 import heapq
 import math
 from collections import Counter, deque
-from itertools import count, takewhile
+from itertools import accumulate, count, takewhile
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -123,6 +124,33 @@ class Lane:
         self._taken.update(member.queue for member in members)
         self._push(Batch(members), max(member.due for member in members))
 
+    def drop(self, source: str) -> None:
+        """Forget what waits of a source; what is under way of it may end, and must come back by `finish`."""
+        for name in [name for name in self._queues if name[0][0] == source]:
+            self._size -= len(self._queues.pop(name))
+        dropped = [each for each in self._waiting_again() if each[2].members[0].key[0] == source]
+        self._again = [each for each in self._again if each not in dropped]
+        heapq.heapify(self._again)
+        for _, _, batch in dropped:
+            self._size -= len(batch.members)
+            self._taken.difference_update(member.queue for member in batch.members)
+        for kept in (self._loud, self._asleep):
+            for name in [name for name in kept if name[0][0] == source and name not in self._taken]:
+                del kept[name]
+
+    def drain(self) -> list[Batch]:
+        """Take out all that waits, in its order, while nothing is under way: what goes together, or alone."""
+        again = [batch for _, _, batch in sorted(self._waiting_again(), key=itemgetter(0, 1))]
+        rest = sorted(
+            (order, place, waiting)
+            for queue in self._queues.values()
+            for place, (order, waiting) in enumerate(_in_line(queue))
+        )
+        self._size = 0
+        self._queues, self._taken, self._heads, self._again = {}, set(), [], []
+        self._loud, self._asleep = Counter(), {}
+        return again + [Batch((waiting,)) for _, _, waiting in rest]
+
     def take(self, now: float) -> list[Batch]:
         """Return what is to be attempted now; each must come back by `finish`, `retry` or `split`."""
         taken = []
@@ -163,6 +191,16 @@ class Lane:
             return None
         return max(due, self._spacing.next_at(), self._held_until, self._probe.next_at)
 
+    @property
+    def under_way(self) -> int:
+        """How many attempts are under way."""
+        return self._under_way
+
+    @property
+    def held_until(self) -> float:
+        """Until when the target asked to be left alone."""
+        return self._held_until
+
     def hold(self, until: float) -> None:
         """Start nothing before this: the target asked to be left alone."""
         self._held_until = max(self._held_until, until)
@@ -183,6 +221,10 @@ class Lane:
         """Return whether nothing is under way and nothing is due, but for what only the interval delays."""
         due = self._earliest()
         return not self._under_way and (due is None or max(due, self._held_until) > now)
+
+    def _waiting_again(self) -> list[_Again]:
+        asleep = {id(each): each for each in self._asleep.values() if each is not None}
+        return [*self._again, *asleep.values()]
 
     def _earliest(self) -> float | None:
         while self._heads and not self._is_current(*self._heads[0][1:]):
@@ -282,3 +324,9 @@ class Lane:
             for member in again[2].members:
                 self._asleep.pop(member.queue, None)
             heapq.heappush(self._again, again)
+
+
+def _in_line(queue: deque[tuple[int, Waiting]]) -> list[tuple[int, Waiting]]:
+    """Return a queue with numbers that rise: what was split was put in front, with a number of its own."""
+    least = accumulate((order for order, _ in reversed(queue)), min)
+    return [(order, waiting) for order, (_, waiting) in zip(reversed(list(least)), queue, strict=True)]

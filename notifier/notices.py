@@ -37,7 +37,7 @@ class Notices:
         self,
         *,
         state: State,
-        sources: Sequence[str],
+        sources: Collection[str],
         route: Callable[[Subject], Sequence[str]],
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
         terms: Callable[[Party, datetime, datetime], Terms] = lambda *_: Terms(),
@@ -62,6 +62,10 @@ class Notices:
             uptime=uptime,
         )
         self._wake = asyncio.Event()
+
+    async def keep_to(self, parties: Collection[Party]) -> None:
+        """Forget that others than these fail, durably: they are no longer configured."""
+        await self._health.keep_to(parties)
 
     def look(self) -> None:
         """Have `run` look at once whether there is something to tell."""

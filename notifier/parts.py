@@ -1,71 +1,225 @@
 """What a process works with, made from a config and joined."""
 
-import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+import aiohttp
 import msgspec
 
-from notifier.assembly import make_reach, make_sources, make_targets, open_session
+from notifier.assembly import SlackLimits, make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
-from notifier.model import RecordKey, utc_now
+from notifier.model import PollReport, RecordKey, utc_now
 from notifier.muting import Muting
 from notifier.notices import Notices
 from notifier.outages import Party, Terms
 from notifier.pace import Pace
 from notifier.pipeline import Pipeline
-from notifier.quiet import quiet_until, quiet_within
+from notifier.quiet import QuietSettings, quiet_until, quiet_within
 from notifier.refresher import Refresher
 from notifier.replays import Replays
 from notifier.retry import RetryPolicy
-from notifier.route import route
+from notifier.route import Subject, route
 from notifier.sending import InspectableTarget, SendError
 from notifier.settings import Settings
-from notifier.source import SourceError
+from notifier.source import AlliumSource, SourceError, SourceSettings
 from notifier.state import State
 from notifier.store.sqlite import SqliteStore
 from notifier.upkeep import Upkeep
 from notifier.wallclock import uptime
 from notifier.watcher import Watcher
 
-_log = logging.getLogger(__name__)
 
-_ASK_AGAIN_SECONDS = 60.0
+class Sessions(msgspec.Struct, frozen=True):
+    """The connections to both sides of the world."""
 
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process works with."""
-
-    state: State
-    watchers: list[Watcher]
-    dispatchers: list[Dispatcher]
-    refreshers: list[Refresher]
-    targets: list[InspectableTarget]
-    notices: Notices
-    upkeep: Upkeep
-    replays: Replays
-    muting: Muting
-
-    async def tell_caveats(self) -> None:
-        """Log what the credentials of targets are too few for, each as soon as it can be asked."""
-        await asyncio.gather(*(_tell_caveat(target) for target in self.targets))
+    sources: aiohttp.ClientSession
+    targets: aiohttp.ClientSession
 
 
-async def _tell_caveat(target: InspectableTarget) -> None:
-    while True:
-        try:
-            words = await target.caveat()
-        except SendError:
-            await asyncio.sleep(_ASK_AGAIN_SECONDS)
-        except Exception:  # noqa: BLE001 - a caveat must not stop the service
-            return
-        else:
-            if words is not None:
-                _log.warning("%s: %s", target.name, words)
-            return
+class Parts:
+    """What a process works with: for each source a watcher, for each target a dispatcher.
+
+    They come and go with the config; what is joined to them finds the present ones. All of it goes by
+    `settings`, which may be exchanged. `polled` is told how each poll of each source ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        state: State,
+        sessions: Sessions,
+        once: bool,
+        polled: Callable[[str, SourceError | None], None],
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.watchers: dict[str, Watcher] = {}
+        self.dispatchers: dict[str, Dispatcher] = {}
+        self.refreshers: dict[str, Refresher] = {}
+        self.targets: dict[str, InspectableTarget] = {}
+        self._sessions = sessions
+        self._once = once
+        self._polled = polled
+        self._limits = SlackLimits()
+        self.pipeline = Pipeline(state, self.dispatchers)
+        self.notices = Notices(
+            state=state,
+            sources=self.watchers.keys(),
+            route=self.route,
+            passed_on=self.pipeline.pass_on,
+            terms=self._terms,
+            is_offline=self._is_offline,
+            uptime=uptime,
+            resting=self._resting,
+        )
+        self.upkeep = Upkeep(state=state, keep=settings.store.keep, listing=self._listing)
+        self.muting = Muting(state, sources=self.watchers.keys(), ended=self._end_mutes)
+        self.replays = Replays(state, resume=self.pipeline.resume_one, targets=self.dispatchers.keys())
+
+    def make_sources(self, settings: Settings) -> Mapping[str, AlliumSource]:
+        """Return the sources of these settings, by name, over the connections there are."""
+        return {source.name: source for source in make_sources(settings, self._sessions.sources)}
+
+    def make_targets(self, settings: Settings) -> Mapping[str, InspectableTarget]:
+        """Return the targets of these settings, by name, over the connections there are."""
+        return make_targets(settings, self._sessions.targets, self._limits)
+
+    def put_target(self, target: InspectableTarget) -> None:
+        """Have a new target delivered to; what is stored for it is not queued yet."""
+        name = target.name
+        self.put_cards(target)
+        self.dispatchers[name] = Dispatcher(
+            target,
+            state=self.state,
+            retry=retry_policy(self.settings),
+            quiet=self.settings.targets[name].quiet,
+            once=self._once,
+            died=self.notices.look,
+            heard=self._heard,
+            settled=self._settled(name),
+        )
+
+    def put_cards(self, target: InspectableTarget) -> None:
+        """Have the cards of a target kept true by what the target is now."""
+        self.targets[target.name] = target
+        self.refreshers.pop(target.name, None)
+        if target.cards is not None:
+            self.refreshers[target.name] = Refresher(
+                target.name, target.cards, state=self.state, heard=self.notices.heard
+            )
+
+    def put_source(
+        self, settings: SourceSettings, allium: AlliumSource, report: PollReport | None = None
+    ) -> Watcher:
+        """Have a source watched; return what watches it. `report` is how its polls went before."""
+        self.watchers[settings.name] = Watcher(
+            allium,
+            state=self.state,
+            pace=Pace(poll_every=settings.poll_every, poll_idle_every=settings.poll_idle_every),
+            announce_first=settings.first_poll == "announce",
+            route=self.route,
+            passed_on=self.pipeline.pass_on,
+            changed=self._changed,
+            rules=settings.rules,
+            polled=self._heard_of_source,
+            resting=self._resting,
+            report=report,
+        )
+        return self.watchers[settings.name]
+
+    async def resume(self) -> None:
+        """Queue what an earlier process left, and have its cards brought up to date."""
+        await self.pipeline.resume(self.watchers)
+        for refresher in self.refreshers.values():
+            await refresher.resume(self.watchers)
+        await self.notices.keep_to(self.parties)
+
+    @property
+    def parties(self) -> Collection[Party]:
+        """All sources and targets."""
+        return {
+            *(Party(name, is_target=False) for name in self.watchers),
+            *(Party(name, is_target=True) for name in self.dispatchers),
+        }
+
+    @property
+    def quiet(self) -> Mapping[str, QuietSettings]:
+        """The quiet hours of the targets that have some."""
+        return {name: each.quiet for name, each in self.dispatchers.items() if each.quiet is not None}
+
+    @property
+    def reports(self) -> Mapping[str, PollReport]:
+        """How the polls of each source are going."""
+        return {name: watcher.report for name, watcher in self.watchers.items()}
+
+    def route(self, subject: Subject) -> Sequence[str]:
+        """Return the targets that an event goes to."""
+        return route(subject, routes=self.settings.routes, targets=tuple(self.settings.targets))
+
+    def _heard(self, source: str, target: str, error: SendError | None) -> None:
+        self.notices.heard(source, target, error)
+        if error is None and target in self.refreshers:
+            self.refreshers[target].works()
+
+    def _settled(self, target: str) -> Callable[[Sequence[RecordKey]], None]:
+        def settled(keys: Sequence[RecordKey]) -> None:
+            if target in self.refreshers:
+                self.refreshers[target].sent(keys)
+
+        return settled
+
+    def _changed(self, keys: Collection[RecordKey]) -> None:
+        for refresher in self.refreshers.values():
+            refresher.look(keys)
+
+    def _heard_of_source(self, source: str, error: SourceError | None) -> None:
+        self.notices.heard_of_source(source, error)
+        self._polled(source, error)
+
+    def _listing(self) -> Collection[str]:
+        return {name for name, watcher in self.watchers.items() if watcher.is_current}
+
+    async def _is_offline(self) -> bool:
+        return await make_reach(self.settings).is_offline()
+
+    async def _end_mutes(self, sources: Collection[str]) -> None:
+        """Have told what mutes that these sources held kept from people."""
+        for name, watcher in list(self.watchers.items()):
+            if name in sources:
+                await watcher.end_mutes()
+        self.notices.look()
+
+    def _resting(self) -> list[str]:
+        """Return the targets that are quiet just now."""
+        now = utc_now()
+        return [name for name, quiet in self.quiet.items() if quiet_until(quiet, now) is not None]
+
+    def _terms(self, party: Party, since: datetime, now: datetime) -> Terms:
+        """Return when a party that has failed since a time is told."""
+        if not party.is_target:
+            for source in self.settings.sources:
+                if source.name == party.name:
+                    return Terms(down_after=source.down_after, remind_every=source.remind_every)
+            return Terms()  # it is just being taken out
+        delivery, quiet = self.settings.delivery, self.quiet.get(party.name)
+        return Terms(
+            down_after=delivery.down_after,
+            remind_every=delivery.remind_every,
+            rests=quiet is not None and quiet_until(quiet, now) is not None,
+            rested=timedelta(0) if quiet is None else quiet_within(quiet, since, now),
+        )
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """Return when failed deliveries are tried again."""
+    return RetryPolicy(
+        first_retry=settings.delivery.first_retry,
+        max_retry=settings.delivery.max_retry,
+        give_up_after=settings.delivery.give_up_after,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -74,133 +228,18 @@ async def open_parts(
 ) -> AsyncIterator[Parts]:
     """Open the state, take up what it owes, and yield all parts, which end with the context.
 
-    `polled` is told how each poll of each source ended. Raises StoreError when the state cannot be used.
+    Raises StoreError when the state cannot be used.
     """
     async with (
         State(partial(SqliteStore, settings.store.path)) as state,
-        open_session() as source_session,
-        open_session() as target_session,
+        open_session() as sources,
+        open_session() as targets,
     ):
-        retry = RetryPolicy(
-            first_retry=settings.delivery.first_retry,
-            max_retry=settings.delivery.max_retry,
-            give_up_after=settings.delivery.give_up_after,
-        )
-        targets = make_targets(settings, target_session)
-        routed = partial(route, routes=settings.routes, targets=tuple(targets))
-        dispatchers: dict[str, Dispatcher] = {}
-        pipeline = Pipeline(state, dispatchers)
-        notices = Notices(
-            state=state,
-            sources=[source.name for source in settings.sources],
-            route=routed,
-            passed_on=pipeline.pass_on,
-            terms=partial(_terms, settings),
-            is_offline=make_reach(settings).is_offline,
-            uptime=uptime,
-            resting=partial(_resting, settings),
-        )
-        refreshers = {
-            name: Refresher(name, target.cards, state=state, heard=notices.heard)
-            for name, target in targets.items()
-            if target.cards is not None
-        }
-
-        def heard(source: str, target: str, error: SendError | None) -> None:
-            notices.heard(source, target, error)
-            if error is None and target in refreshers:
-                refreshers[target].works()
-
-        for name, target in targets.items():
-            dispatchers[name] = Dispatcher(
-                target,
-                state=state,
-                retry=retry,
-                quiet=settings.targets[name].quiet,
-                once=once,
-                died=notices.look,
-                heard=heard,
-                settled=refreshers[name].sent if name in refreshers else lambda _: None,
-            )
-
-        def changed(keys: Collection[RecordKey]) -> None:
-            for refresher in refreshers.values():
-                refresher.look(keys)
-
-        def heard_of_source(source: str, error: SourceError | None) -> None:
-            notices.heard_of_source(source, error)
-            polled(source, error)
-
-        watchers = [
-            Watcher(
-                allium,
-                state=state,
-                pace=Pace(poll_every=source.poll_every, poll_idle_every=source.poll_idle_every),
-                announce_first=source.first_poll == "announce",
-                route=routed,
-                passed_on=pipeline.pass_on,
-                changed=changed,
-                rules=source.rules,
-                polled=heard_of_source,
-                resting=partial(_resting, settings),
-            )
-            for source, allium in zip(settings.sources, make_sources(settings, source_session), strict=True)
-        ]
-        await pipeline.resume([watcher.name for watcher in watchers])
-        upkeep = Upkeep(
-            state=state,
-            keep=settings.store.keep,
-            listing=lambda: {watcher.name for watcher in watchers if watcher.is_current},
-        )
-        muting = Muting(
-            state,
-            sources=[watcher.name for watcher in watchers],
-            ended=partial(_end_mutes, watchers, notices),
-        )
-        replays = Replays(state, resume=pipeline.resume_one, targets=tuple(dispatchers))
-        for refresher in refreshers.values():
-            await refresher.resume([watcher.name for watcher in watchers])
-        yield Parts(
-            state=state,
-            watchers=watchers,
-            dispatchers=list(dispatchers.values()),
-            refreshers=list(refreshers.values()),
-            targets=list(targets.values()),
-            notices=notices,
-            upkeep=upkeep,
-            replays=replays,
-            muting=muting,
-        )
-
-
-async def _end_mutes(watchers: list[Watcher], notices: Notices, sources: Collection[str]) -> None:
-    """Have told what mutes that these sources held kept from people."""
-    for watcher in watchers:
-        if watcher.name in sources:
-            await watcher.end_mutes()
-    notices.look()
-
-
-def _resting(settings: Settings) -> list[str]:
-    """Return the targets that are quiet just now."""
-    now = utc_now()
-    return [
-        name
-        for name, target in settings.targets.items()
-        if target.quiet is not None and quiet_until(target.quiet, now) is not None
-    ]
-
-
-def _terms(settings: Settings, party: Party, since: datetime, now: datetime) -> Terms:
-    """Return when a party that has failed since a time is told."""
-    if not party.is_target:
-        source = next(each for each in settings.sources if each.name == party.name)
-        return Terms(down_after=source.down_after, remind_every=source.remind_every)
-    delivery = settings.delivery
-    quiet = settings.targets[party.name].quiet if party.name in settings.targets else None
-    return Terms(
-        down_after=delivery.down_after,
-        remind_every=delivery.remind_every,
-        rests=quiet is not None and quiet_until(quiet, now) is not None,
-        rested=timedelta(0) if quiet is None else quiet_within(quiet, since, now),
-    )
+        parts = Parts(settings, state=state, sessions=Sessions(sources, targets), once=once, polled=polled)
+        for target in parts.make_targets(settings).values():
+            parts.put_target(target)
+        alliums = parts.make_sources(settings)
+        for source in settings.sources:
+            parts.put_source(source, alliums[source.name])
+        await parts.resume()
+        yield parts

@@ -42,18 +42,20 @@ class Pipeline:
     def pass_on(self, key: RecordKey, event: Event, targets: Sequence[str]) -> None:
         """Queue the deliveries of an event that was just committed."""
         for target in targets:
-            self._dispatchers[target].add(key, delivery_id(event.id, target))
+            if (dispatcher := self._dispatchers.get(target)) is not None:  # else it was just taken out
+                dispatcher.add(key, delivery_id(event.id, target))
 
     def resume_one(self, key: RecordKey, delivery: Delivery) -> None:
         """Queue a delivery that was just made pending again."""
-        self._dispatchers[delivery.target].resume(key, delivery)
+        if (dispatcher := self._dispatchers.get(delivery.target)) is not None:
+            dispatcher.resume(key, delivery)
 
     async def resume(self, sources: Collection[str]) -> None:
         """Queue what the stored outbox still owes.
 
         What it owes to a target, or for a source, that is no longer configured becomes dead.
         """
-        await self._give_up_lost(sources)
+        await self.give_up_lost(sources)
         batched: set[str] = set()
         for source, record in self._state.records.sources().items():
             for batch in record.batches:
@@ -85,7 +87,12 @@ class Pipeline:
         owed.sort(key=lambda each: each[0])
         return [(key, delivery) for _, key, delivery in owed]
 
-    async def _give_up_lost(self, sources: Collection[str]) -> None:
+    async def give_up_lost(self, sources: Collection[str]) -> None:
+        """Make dead what is owed to a target that is no longer configured, or for a source not in `sources`.
+
+        Nothing of it may be queued any more.
+        """
+        await self._state.commit()  # what was asked for before is there to be looked at
         now = self._now()
         jobs: dict[JobKey, JobUpdate] = {}
         own: dict[str, SourceUpdate] = {}

@@ -25,6 +25,8 @@ class Rounds:
 
     def polled(self, source: str, *, good: bool, now: float) -> None:
         """Note how a poll ended."""
+        if source not in self._down_after:
+            return  # it was just taken out
         if good:
             self._good.add(source)
             self._failing.pop(source, None)

@@ -66,6 +66,13 @@ def open_batch(record: SourceRecord | None, *, batch: OpenBatch) -> SourceRecord
     return msgspec.structs.replace(known, batches=(*known.batches, batch))
 
 
+def without_batches(record: SourceRecord | None, *, target: str) -> SourceRecord:
+    """Return a source's record without what was fixed to go together to a target."""
+    known = present(record)
+    left = tuple(batch for batch in known.batches if batch.target != target)
+    return msgspec.structs.replace(known, batches=left)
+
+
 def _settle_job(record: JobRecord | None, *, deliveries: list[Delivery], card: Card | None) -> JobRecord:
     settled = _settle(record, deliveries=deliveries)
     if card is None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import select
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -49,16 +49,12 @@ class Watchdog:
         self._over.set()
         self._thread.join()
 
-    async def run(self, watched: Sequence[UnderWay]) -> None:
+    async def run(self, under_way: UnderWay) -> None:
         """Watch until cancelled. Raises StuckError when something takes longer than it can."""
         seen: dict[Hashable, int] = {}
         while True:
             self._ticks = 0
-            now = {
-                (place, token): each
-                for place, under_way in enumerate(watched)
-                for token, each in under_way().items()
-            }
+            now = under_way()
             seen = {token: seen.get(token, -1) + 1 for token in now}
             for token, (what, longest_seconds) in now.items():
                 if seen[token] * self._looks_every > longest_seconds:

@@ -41,7 +41,8 @@ class Watcher:
 
     `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
     committed event with the record's key and the targets it is for, `polled` how each poll ended.
-    `resting` returns the targets that are not to be reminded of anything just now.
+    `resting` returns the targets that are not to be reminded of anything just now, `report` is how the polls
+    of this source went before.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Watcher:
         rules: RuleBook | None = None,
         polled: Callable[[str, SourceError | None], None] = lambda *_: None,
         resting: Callable[[], Collection[str]] = tuple,
+        report: PollReport | None = None,
         now: Callable[[], datetime] = utc_now,
         uptime: Callable[[], float] = uptime,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = source.name
-        self.report = PollReport()
+        self.report = report or PollReport()
         self._source = source
         self._state = state
         self._pace = pace
@@ -79,6 +81,7 @@ class Watcher:
         self._comparison = Comparison(source.name, state.records, rules=rules or RuleBook(Rules()))
         self._clock = WallClock()
         self._turns = asyncio.Lock()
+        self._over = False
         self._active = False
         self._proves_absence = False
         self._polls = 0
@@ -94,7 +97,7 @@ class Watcher:
         if not self._polling:
             return {}
         longest = self._source.timeout + _TAKING_IN
-        return {self._polls: (f"a poll of {self.name}", longest.total_seconds())}
+        return {("poll", self.name, self._polls): (f"a poll of {self.name}", longest.total_seconds())}
 
     async def observe(self) -> timedelta:
         """Poll once; on return what changed is durable. Return how long to wait until the next poll.
@@ -113,6 +116,16 @@ class Watcher:
             self._polling = False
         self._polled(self.name, fault)
         return wait
+
+    async def end(self) -> None:
+        """Take in nothing more; on return all that was made durable has been passed on."""
+        async with self._turns:
+            self._over = True
+
+    async def settled(self) -> None:
+        """Return once all that is durable by now has been passed on."""
+        async with self._turns:
+            pass
 
     def give_up(self) -> None:
         """Note that the poll under way was cut off: no answer came in the time there was."""
@@ -140,6 +153,8 @@ class Watcher:
     async def _take_in(self, listing: Listing | None) -> None:
         """Have what a good poll found become durable; None for the listing is one that says the same."""
         async with self._turns:
+            if self._over:
+                return
             now = self._now()
             stored = self._state.records.source(self.name)
             record = stored or SourceRecord(id=uuid4().hex)

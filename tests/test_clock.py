@@ -104,3 +104,42 @@ async def test_a_wall_clock_that_jumps_does_not_stop_the_runs(hours: int) -> Non
         ticking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await ticking
+
+
+async def test_what_is_forgotten_is_cut_off_and_not_repeated() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+    runs: list[str] = []
+
+    async def long() -> timedelta:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    async def short() -> timedelta:
+        runs.append("short")
+        return timedelta(0)
+
+    clock = Clock()
+    clock.repeat("long", long)
+    clock.repeat("later", short)
+    running = asyncio.create_task(clock.run())
+    await began.wait()
+    await clock.forget("long")
+    assert ended.is_set()
+    await clock.forget("later")
+    count = len(runs)
+    again = asyncio.Event()
+
+    async def same_name() -> timedelta:
+        again.set()
+        return timedelta(hours=1)
+
+    clock.repeat("long", same_name)
+    await again.wait()
+    assert len(runs) == count
+    await clock.forget("nothing of this name")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

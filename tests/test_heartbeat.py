@@ -18,7 +18,6 @@ from notifier.app import _watch
 from notifier.assembly import open_session
 from notifier.heartbeat import Heartbeat, HeartbeatSettings, with_suffix
 from notifier.source import SourceError
-from notifier.transport import tls_context
 from notifier.watchdog import StuckError, Watchdog
 from tests.commands import invoke, notifier
 from tests.daemon import Daemon, write_config
@@ -77,13 +76,10 @@ async def beating(
             settings,
             down_after={"a": down_after, "b": down_after},
             session=session,
-            tls=tls_context(settings.ca_file),
         )
         running = asyncio.create_task(heartbeat.run()) if run else None
         yield heartbeat
         if running is not None:
-            if not url:
-                await running
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 

@@ -265,7 +265,7 @@ async def test_of_a_target_in_quiet_hours_it_is_told_for_how_long_and_what_is_he
         polls=dict,
         state_path=state,
         started_at=now,
-        quiet={"ops": night},
+        quiet=lambda: {"ops": night},
     )
     async with served_beside(state, make_application(daemon)):
         status = await beside("status", NOTIFIER_STATE=f"sqlite:///{state}")

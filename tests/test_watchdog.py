@@ -52,7 +52,7 @@ from notifier.watchdog import Watchdog
 
 async def main(watchdog):
     {before}
-    watching = asyncio.create_task(watchdog.run([]))
+    watching = asyncio.create_task(watchdog.run(dict))
     await asyncio.sleep(0)
     {after}
     watching.cancel()
@@ -163,7 +163,13 @@ def _scripted(looks: Sequence[str], longest: float = 0.005) -> UnderWay:
 
 async def _watch(*watched: UnderWay) -> None:
     async with asyncio.timeout(20):
-        await Watchdog(looks_every_seconds=0.001).run(watched)
+        await Watchdog(looks_every_seconds=0.001).run(
+            lambda: {
+                (place, token): each
+                for place, under_way in enumerate(watched)
+                for token, each in under_way().items()
+            }
+        )
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,7 @@ class Stuck:
 async def main(watchdog):
     async with State(Stuck) as state, asyncio.TaskGroup() as tasks:
         soon = lambda: {token: (what, 1.0) for token, (what, _) in state.under_way().items()}
-        tasks.create_task(watchdog.run([soon]))
+        tasks.create_task(watchdog.run(soon))
         source = SourceRecord(id="s", baseline_at=utc_now())
         await state.commit(sources={"s": lambda _: source})
 
@@ -282,7 +288,7 @@ async def main(watchdog):
         for key, record in state.records.jobs():
             lane.resume(key, record.deliveries[0])
         soon = lambda: {token: (what, 1.0) for token, (what, _) in lane.under_way().items()}
-        tasks.create_task(watchdog.run([soon]))
+        tasks.create_task(watchdog.run(soon))
         tasks.create_task(lane.run())
 
 with Watchdog(loop_seconds=0.5, looks_every_seconds=0.05) as watchdog:

@@ -6,22 +6,31 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from notifier.commands.common import EXIT_FAILED, ConfigOption, fail, load
+from notifier.commands.common import EXIT_FAILED, ConfigOption, fail, fail_usage, load, refused
 
 if TYPE_CHECKING:
     from notifier.config import Config
 
 
+_BAD_CONFIG = 422
+
+
 def run(context: typer.Context, config: ConfigOption = None) -> None:
-    """Run the daemon, until SIGTERM or SIGINT."""
+    """Run the daemon, until SIGTERM or SIGINT; SIGHUP has it read its config again."""
+    import os
+    from functools import partial
+    from pathlib import Path
+
     from notifier import app as process
+    from notifier.config import ENVIRONMENT, load_config
     from notifier.storage import StoreError
     from notifier.watchdog import StuckError
 
     loaded = load(context, config)
     _set_up_log(loaded)
     try:
-        process.run(loaded.settings)
+        file = None if loaded.origin == ENVIRONMENT else Path(loaded.origin)
+        process.run(loaded, partial(load_config, file, os.environ))
     except (StoreError, StuckError) as error:
         _end(loaded, str(error))
 
@@ -55,6 +64,34 @@ def once(
         _end(loaded, f"not finished after {timeout}; what was not sent is sent by the next run")
     if not good:
         raise typer.Exit(EXIT_FAILED)
+
+
+def reload(context: typer.Context, config: ConfigOption = None) -> None:
+    """Have the running daemon read its config again; a bad one changes nothing."""
+    import os
+
+    from notifier.commands.link import RefusedError, find_daemon
+    from notifier.config import load_store
+    from notifier.difference import Difference
+    from notifier.problem import ConfigError
+    from notifier.spelling import spell_difference, spell_restart
+    from notifier.storage import StoreError
+
+    try:
+        state = load_store(config or context.obj, os.environ).path
+        link = find_daemon(state)
+        if link is None:
+            fail(f"no daemon runs on {state}: there is nothing to reload")
+        found = link.post("/api/v1/reload", {}, Difference)
+    except ConfigError as error:
+        raise refused(error) from error
+    except RefusedError as error:
+        (fail_usage if error.status == _BAD_CONFIG else fail)(str(error))
+    except StoreError as error:
+        fail(str(error))
+    typer.echo(f"reloaded: {'; '.join(spell_difference(found)) or 'nothing is another'}")
+    if found.restart_needed:
+        typer.echo(f"notifier: restart needed: {spell_restart(found)}", err=True)
 
 
 def demo(

@@ -19,7 +19,11 @@ _Answer = TypeVar("_Answer")
 
 
 class RefusedError(Exception):
-    """The daemon says why it does not do what it was asked for."""
+    """The daemon says why it does not do what it was asked for; `status` is that of its answer."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Link:
@@ -47,7 +51,7 @@ class Link:
             response = connection.getresponse()
             answer = response.read()
             if body is not None and response.status >= 400 and (reason := _reason(answer)):
-                raise RefusedError(reason)
+                raise RefusedError(reason, response.status)
             return msgspec.json.decode(answer, type=type_)
         except (OSError, http.client.HTTPException) as error:
             raise _silent(self._state, error) from error

@@ -13,6 +13,7 @@ from notifier.web.guard import Guard, add_headers
 from notifier.web.lists import in_turn, list_routes
 from notifier.web.mutes import mute_routes
 from notifier.web.probes import probe_routes
+from notifier.web.reloads import reload_routes
 from notifier.web.reply import reply
 from notifier.web.retries import retry_routes
 
@@ -32,6 +33,8 @@ def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Applicat
     application.add_routes(list_routes(daemon, answer))
     application.add_routes(mute_routes(daemon.records, daemon.muting, answer))
     application.add_routes(retry_routes(daemon))
+    if daemon.reload is not None and guard is None:  # it is for who may read the config, not for browsers
+        application.add_routes(reload_routes(daemon.reload))
     return application
 
 
@@ -41,6 +44,7 @@ async def _errors_as_json(
 ) -> web.StreamResponse:
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_SECONDS):
+            await request.read()  # whoever answers before would close the connection on who still writes
             return await handler(request)
     except TimeoutError:
         return reply({"error": f"not answered within {_ANSWER_WITHIN_SECONDS:.0f} s"}, 503)

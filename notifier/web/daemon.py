@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
 
+from notifier.difference import Difference
 from notifier.hours import QuietNow
 from notifier.model import PollReport, utc_now
 from notifier.muting import Muting
@@ -28,12 +28,14 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Returns how the polls of each source are going."""
     state_path: Path
     started_at: datetime
-    quiet: Mapping[str, QuietSettings] = MappingProxyType({})
-    """The quiet hours of the targets that have some."""
+    quiet: Callable[[], Mapping[str, QuietSettings]] = dict
+    """Returns the quiet hours of the targets that have some."""
+    reload: Callable[[], Awaitable[Difference]] | None = None
+    """Has the config read again and followed; None where that cannot be done. Raises ConfigError."""
     vitals: Callable[[], list[str]] = list
     """Returns what of the process is dead, a reason each."""
 
     @property
     def quiet_now(self) -> QuietNow:
         """Which targets are quiet just now."""
-        return QuietNow(hours=self.quiet, now=utc_now())
+        return QuietNow(hours=self.quiet(), now=utc_now())

@@ -1,0 +1,79 @@
+"""The config, read again while the daemon runs: a good one is followed, a bad one changes nothing."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from notifier.config import Config
+from notifier.difference import Difference
+from notifier.fleet import Fleet
+from notifier.problem import ConfigError
+from notifier.spelling import spell_difference, spell_restart
+
+_log = logging.getLogger(__name__)
+
+
+class Reload:
+    """Reads the config by `load` and has the fleet follow it, once for all who asked meanwhile.
+
+    `followed` is told of each config that is followed and how it differs, `ended` whether a reload was good.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        fleet: Fleet,
+        *,
+        followed: Callable[[Config, Difference], None],
+        ended: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._load = load
+        self._fleet = fleet
+        self._followed = followed
+        self._ended = ended
+        self._asked = asyncio.Event()
+        self._waiting: list[asyncio.Future[Difference]] = []
+
+    def ask(self) -> None:
+        """Have the config read again; the log tells what came of it."""
+        self._asked.set()
+
+    async def carry_out(self) -> Difference:
+        """Have the config read again; return what is another, once that is followed.
+
+        Raises ConfigError when the config is wrong: then nothing has changed.
+        """
+        waiting: asyncio.Future[Difference] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self.ask()
+        return await waiting
+
+    async def run(self) -> None:
+        """Reload whenever that is asked for, until cancelled. Raises StoreError when the state fails."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            waiting, self._waiting = self._waiting, []
+            try:
+                found = await self._reload()
+            except ConfigError as error:
+                what = f"{error.origin}: {error}"
+                _log.error("config: not reloaded, the one before stays in force: %s", what)
+                self._ended(False)
+                for each in waiting:
+                    if not each.done():
+                        each.set_exception(error)
+            else:
+                self._ended(True)
+                for each in waiting:
+                    if not each.done():
+                        each.set_result(found)
+
+    async def _reload(self) -> Difference:
+        loaded = await asyncio.to_thread(self._load)
+        found = await self._fleet.follow(loaded.settings)
+        self._followed(loaded, found)
+        _log.info("config: reloaded, %s", "; ".join(spell_difference(found)) or "nothing is another")
+        if found.restart_needed:
+            _log.warning("config: restart needed: %s", spell_restart(found))
+        return found
