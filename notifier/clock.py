@@ -11,6 +11,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 _LOOK_EVERY_SECONDS = 2.0
 _LATE_SECONDS = 1.0
+_DEAD_SECONDS = 30.0
 
 Action = Callable[[], Awaitable[timedelta]]
 """Does something and returns how long to wait until it is to be done again."""
@@ -19,7 +20,8 @@ Action = Callable[[], Awaitable[timedelta]]
 class Clock:
     """Repeats actions, each at its own pace, never two runs of one at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         # A run is never skipped for being late: no poll may be lost to a busy or sleeping machine.
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
         self._actions: dict[str, Action] = {}
@@ -27,6 +29,8 @@ class Clock:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
+        self._looked_at = self._monotonic()
+        self._ended = False
 
     def repeat(self, name: str, action: Action) -> None:
         """Have an action run as soon as `run` is called, and again after each wait it returns."""
@@ -58,6 +62,7 @@ class Clock:
                     pass
             raise self._failure
         finally:
+            self._ended = True
             self._scheduler.pause()
             running = list(self._running.values())
             for task in running:
@@ -65,17 +70,31 @@ class Clock:
             await asyncio.gather(*running, return_exceptions=True)
             self._scheduler.shutdown(wait=False)
 
+    def fault(self) -> str | None:
+        """Return why it no longer does what is due; None while it does."""
+        if self._ended:
+            return "it ended"
+        now = self._monotonic()
+        if (silent := now - self._looked_at) > _DEAD_SECONDS:
+            return f"it has not looked for {silent:.0f} s what is due"
+        name, due = min(self._due.items(), key=lambda each: each[1], default=("", now))
+        return f"{name} has been due for {now - due:.0f} s" if now - due > _DEAD_SECONDS else None
+
     def _schedule(self, name: str, wait: timedelta) -> None:
-        self._due[name] = time.monotonic() + wait.total_seconds()
+        self._due[name] = self._monotonic() + wait.total_seconds()
+        self._start_after(name, wait)
+
+    def _start_after(self, name: str, wait: timedelta) -> None:
         self._scheduler.add_job(
             self._run, "date", run_date=datetime.now(UTC) + wait, args=[name], id=name, replace_existing=True
         )
 
     def _look_for_late_runs(self) -> None:
         # The scheduler goes by the wall clock: set back an hour, it would stay silent for an hour.
-        for name, due in list(self._due.items()):
-            if time.monotonic() > due + _LATE_SECONDS:
-                self._schedule(name, timedelta(0))
+        self._looked_at = self._monotonic()
+        for name, due in self._due.items():
+            if self._looked_at > due + _LATE_SECONDS:
+                self._start_after(name, timedelta(0))
 
     async def _run(self, name: str) -> None:
         if self._due.pop(name, None) is None:

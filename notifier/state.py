@@ -1,6 +1,7 @@
 """What is known about every source and job: read from memory, written to the store first."""
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -32,15 +33,18 @@ class State:
     Entered as a context it loads the store; leaving it commits what was asked for and closes the store.
     """
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(
+        self, open_store: Callable[[], Store], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._open_store = open_store
+        self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self.records = Records()
         self._requests: list[_Request] = []
         self._asked = asyncio.Event()
         self._broken: Exception | None = None
         self._commits = 0
-        self._committing = False
+        self._committing_since: float | None = None
 
     async def __aenter__(self) -> Self:
         """Open and load the store. Raises StoreError when it cannot be used."""
@@ -72,9 +76,17 @@ class State:
 
     def under_way(self) -> Mapping[Hashable, tuple[str, float]]:
         """Return the commit under way, with what it is and how many seconds it may take."""
-        if not self._committing:
+        if self._committing_since is None:
             return {}
         return {("commit", self._commits): ("a commit to the state", _LONGEST_COMMIT_SECONDS)}
+
+    def fault(self) -> str | None:
+        """Return why nothing can become durable; None while it can."""
+        if self._broken is not None:
+            return str(self._broken)
+        since = self._committing_since
+        seconds = 0.0 if since is None else self._monotonic() - since
+        return f"a commit has not ended for {seconds:.0f} s" if seconds > _LONGEST_COMMIT_SECONDS else None
 
     async def commit(
         self,
@@ -129,9 +141,9 @@ class State:
         documents.update({source_key(name): _encode(record) for name, record in sources.items()})
         if documents:
             self._commits += 1
-            self._committing = True
+            self._committing_since = self._monotonic()
             await self._in_thread(lambda: self._store.commit(documents))
-            self._committing = False
+            self._committing_since = None
         self.records.put(sources, jobs)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:

@@ -143,3 +143,69 @@ async def test_what_is_forgotten_is_cut_off_and_not_repeated() -> None:
     await clock.forget("nothing of this name")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+class Hands:
+    """What a monotonic clock shows."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def test_a_clock_is_alive_while_it_looks_and_what_is_due_is_done() -> None:
+    hands, seen = Hands(), asyncio.Queue[None]()
+    clock = Clock(hands)
+
+    async def action() -> timedelta:
+        seen.put_nowait(None)
+        return timedelta(hours=1)
+
+    clock.repeat("allium", action)
+    assert clock.fault() is None
+    ticking = asyncio.create_task(clock.run())
+    async with asyncio.timeout(10):
+        await seen.get()
+    assert clock.fault() is None
+    hands.seconds += 31
+    assert clock.fault() == "it has not looked for 31 s what is due"
+    async with asyncio.timeout(10):
+        while clock.fault() is not None:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+    ticking.cancel()
+    await asyncio.gather(ticking, return_exceptions=True)
+    assert clock.fault() == "it ended"
+
+
+async def test_a_clock_whose_scheduler_starts_nothing_any_more_is_dead() -> None:
+    hands, seen = Hands(), asyncio.Queue[None]()
+    clock = Clock(hands)
+
+    async def action() -> timedelta:
+        seen.put_nowait(None)
+        return timedelta(hours=1)
+
+    clock.repeat("allium", action)
+    ticking = asyncio.create_task(clock.run())
+    async with asyncio.timeout(10):
+        await seen.get()
+    clock._scheduler.pause()
+    hands.seconds += 3631
+    async with asyncio.timeout(10):
+        while clock.fault() != "allium has been due for 31 s":  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+    clock._scheduler.resume()
+    async with asyncio.timeout(10):
+        await seen.get()
+    assert clock.fault() is None
+    ticking.cancel()
+    await asyncio.gather(ticking, return_exceptions=True)
+
+
+async def test_a_clock_that_was_never_run_is_dead() -> None:
+    hands = Hands()
+    clock = Clock(hands)
+    hands.seconds += 31
+    assert clock.fault() is not None

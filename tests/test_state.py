@@ -182,6 +182,24 @@ async def test_a_commit_that_does_not_end_can_be_told_from_many_that_do() -> Non
             assert (what, seconds) == ("a commit to the state", 300.0)
 
 
+async def test_a_state_is_dead_while_a_commit_takes_longer_than_it_can_and_once_one_failed() -> None:
+    gate, seconds = Gate(), [1000.0]
+    async with State(lambda: gate, monotonic=lambda: seconds[-1]) as state:
+        asked = asyncio.create_task(state.commit(jobs={("s", "j"): counted}))
+        await until(lambda: bool(state.under_way()))
+        assert state.fault() is None
+        seconds.append(1301.0)
+        assert state.fault() == "a commit has not ended for 301 s"
+        gate.through.release()
+        await asked
+        assert state.fault() is None
+        gate.fails = True
+        gate.through.release()
+        with pytest.raises(StoreError):
+            await state.commit(jobs={("s", "j"): counted})
+        assert state.fault() == "the disk is full"
+
+
 async def test_what_asks_for_nothing_is_no_commit() -> None:
     gate = Gate()
     async with State(lambda: gate) as state:
