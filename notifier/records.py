@@ -25,6 +25,8 @@ class Records:
     def __init__(self) -> None:
         self._sources: dict[str, SourceRecord] = {}
         self._jobs: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self.dead = 0
+        """How many dead letters they hold."""
 
     def load(self, documents: Iterable[tuple[str, bytes]], store: str) -> None:
         """Take in the documents of a store. Raises StoreError, naming it, when one cannot be read."""
@@ -33,9 +35,10 @@ class Records:
             try:
                 if kind == "source":
                     self._sources[name] = _SOURCE.decode(document)
+                    self.dead += count_dead(self._sources[name])
                 elif kind == "job":
                     source, _, job_id = name.partition("/")
-                    _JOB.decode(document)
+                    self.dead += count_dead(_JOB.decode(document))
                     self._jobs[source][unquote(job_id)] = document
             except (
                 ValueError,
@@ -46,8 +49,14 @@ class Records:
                     "changed. Restore it from a backup; or, to start anew with a baseline, move it away"
                 ) from error
 
-    def put(self, sources: Mapping[str, SourceRecord], jobs: Mapping[JobKey, bytes | None]) -> None:
-        """Replace records; those of jobs by their documents, None for one that is no more."""
+    def put(
+        self, sources: Mapping[str, SourceRecord], jobs: Mapping[JobKey, bytes | None], *, dead: int = 0
+    ) -> None:
+        """Replace records; those of jobs by their documents, None for one that is no more.
+
+        `dead` is how many more dead letters these hold than those that they replace.
+        """
+        self.dead += dead
         self._sources.update(sources)
         for (source, job_id), document in jobs.items():
             if document is None:
@@ -90,6 +99,11 @@ class Records:
         for source, documents in now:
             for job_id, document in documents:
                 yield (source, job_id), decode_job(document)
+
+
+def count_dead(record: JobRecord | SourceRecord | None) -> int:
+    """Return how many dead letters a record holds."""
+    return 0 if record is None else sum(delivery.state == "dead" for delivery in record.deliveries)
 
 
 def decode_job(document: bytes) -> JobRecord:

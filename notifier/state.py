@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from notifier.model import JobKey, JobRecord, SourceRecord, utc_now
-from notifier.records import JobUpdate, Records, SourceUpdate, decode_job, job_key, source_key
+from notifier.records import JobUpdate, Records, SourceUpdate, count_dead, decode_job, job_key, source_key
 from notifier.storage import Store
 from notifier.turn import Turn
 
@@ -129,14 +129,19 @@ class State:
     async def _commit_batch(self, batch: list[_Request]) -> None:
         sources: dict[str, SourceRecord] = {}
         jobs: dict[JobKey, bytes | None] = {}
+        dead = 0
         turn = Turn()
         for request in batch:
             for name, update_source in request.sources.items():
-                sources[name] = update_source(sources.get(name) or self.records.source(name))
+                before = sources.get(name) or self.records.source(name)
+                sources[name] = update_source(before)
+                dead += count_dead(sources[name]) - count_dead(before)
             for key, update_job in request.jobs.items():
                 await turn.pass_on()
-                new = update_job(self.records.job(key) if key not in jobs else _decode(jobs[key]))
+                old = self.records.job(key) if key not in jobs else _decode(jobs[key])
+                new = update_job(old)
                 jobs[key] = None if new is None else _encode(new)
+                dead += count_dead(new) - count_dead(old)
         documents: dict[str, bytes | None] = {job_key(key): document for key, document in jobs.items()}
         documents.update({source_key(name): _encode(record) for name, record in sources.items()})
         if documents:
@@ -144,7 +149,7 @@ class State:
             self._committing_since = self._monotonic()
             await self._in_thread(lambda: self._store.commit(documents))
             self._committing_since = None
-        self.records.put(sources, jobs)
+        self.records.put(sources, jobs, dead=dead)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from notifier.model import JobRecord, Snapshot, SourceRecord
-from notifier.records import JobUpdate, Records
+from notifier.model import DeliveryState, JobRecord, Snapshot, SourceRecord
+from notifier.records import JobUpdate, Records, SourceUpdate
 from notifier.state import State
 from notifier.storage import StoreError
 from notifier.store.reading import read_state
 from notifier.store.sqlite import SqliteStore
+from tests.records import delivery
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -307,3 +308,32 @@ async def test_a_record_without_a_document_is_a_damaged_state(tmp_path: Path) ->
             pytest.fail("entered")
     with pytest.raises(StoreError, match="is damaged: its record job/s/j cannot be read"):
         Records().load(read_state(tmp_path / "state.db"), "state.db")
+
+
+async def test_dead_letters_are_counted_through_every_change_and_a_restart(tmp_path: Path) -> None:
+    store = partial(SqliteStore, tmp_path / "state.db")
+
+    def holding(*states: DeliveryState) -> JobUpdate:
+        deliveries = tuple(delivery(str(number), state=state) for number, state in enumerate(states))
+        return lambda _: msgspec.structs.replace(record(), deliveries=deliveries)
+
+    def own(*states: DeliveryState) -> SourceUpdate:
+        deliveries = tuple(delivery(str(number), state=state) for number, state in enumerate(states))
+        return lambda _: SourceRecord(id="abc", deliveries=deliveries)
+
+    async with State(store) as state:
+        assert state.records.dead == 0
+        await state.commit(jobs={("s", "a"): holding("dead", "dead", "pending"), ("s", "b"): holding("dead")})
+        assert state.records.dead == 3
+        await state.commit(jobs={("s", "a"): holding("pending", "dead", "delivered")})
+        assert state.records.dead == 2
+        together = [
+            state.commit(jobs={("s", "b"): holding("dead", "dead")}, sources={"s": own("dead")}),
+            state.commit(jobs={("s", "b"): holding("dead")}, sources={"s": own("dead", "dead", "delivered")}),
+        ]
+        await asyncio.gather(*together)
+        assert state.records.dead == 4
+    async with State(store) as state:
+        assert state.records.dead == 4
+        await state.commit(jobs={("s", "a"): lambda _: None})
+        assert state.records.dead == 3
