@@ -65,6 +65,8 @@ class Watcher:
     ) -> None:
         self.name = source.name
         self.report = report or PollReport()
+        self.listed: tuple[int, int] | None = None
+        """How many jobs the last listing had, and how many of them were active; None before the first."""
         self._source = source
         self._state = state
         self._pace = pace
@@ -82,7 +84,6 @@ class Watcher:
         self._clock = WallClock()
         self._turns = asyncio.Lock()
         self._over = False
-        self._active = False
         self._proves_absence = False
         self._polls = 0
         self._polling = False
@@ -145,7 +146,7 @@ class Watcher:
         if self.report.failures:
             _log.info("%s: polls are good again", self.name)
         self._known = reply.fingerprint
-        wait = pace.after_success(self._pace, active=self._active)
+        wait = pace.after_success(self._pace, active=self.listed is not None and self.listed[1] > 0)
         now = self._now()
         self.report = PollReport(last_poll=now, last_good_poll=now, next_poll=now + wait)
         return wait, None
@@ -183,7 +184,7 @@ class Watcher:
             await self._commit(findings, None if noted == stored else noted)
             self._proves_absence = listing.proves_absence
             active = sum(is_active(element.status) for element in listing.elements)
-            self._active = active > 0
+            self.listed = len(listing.elements), active
         if listing.rejected:
             _log.warning("%s: skipped %d without a usable job_id or status", self.name, listing.rejected)
         if self._known is None:

@@ -148,6 +148,24 @@ async def test_the_first_poll_is_a_baseline_and_its_active_jobs_are_followed(
         assert watched.announced() == [("staging", "completed")]
 
 
+async def test_it_knows_how_many_jobs_were_listed_last_and_how_many_of_them_are_active(
+    api: ScriptedServer, path: Path
+) -> None:
+    api.script = [
+        web.Response(status=503),
+        [job("a", "completed"), job("b", "staging"), job("c", "transporting")],
+        [job("a", "completed"), job("b", "staging"), job("c", "transporting")],
+        web.Response(status=503),
+        [job("c", "failed")],
+    ]
+    async with watching(api, path) as watched:
+        seen = []
+        for _ in range(5):
+            await watched.observe()
+            seen.append(watched.watcher.listed)
+    assert seen == [None, (3, 2), (3, 2), (3, 2), (1, 0)]
+
+
 async def test_an_empty_baseline_is_one_too(api: ScriptedServer, path: Path) -> None:
     async with watching(api, path) as watched:
         await watched.observe()
