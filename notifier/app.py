@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from datetime import timedelta
@@ -20,11 +21,15 @@ from notifier.heartbeat import Heartbeat
 from notifier.log import set_up_log
 from notifier.memory import return_large_blocks
 from notifier.model import utc_now
+from notifier.overview import overview
 from notifier.parts import Parts, open_parts
 from notifier.reload import Reload
+from notifier.service import attended
 from notifier.settings import Settings
 from notifier.storage import StateInUseError, StoreError
+from notifier.supervisor import Supervisor
 from notifier.unix import socket_path
+from notifier.vitals import Vitals, ended
 from notifier.watchdog import StuckError, Watchdog
 from notifier.web.api import make_application
 from notifier.web.daemon import Daemon
@@ -54,9 +59,10 @@ def run(loaded: Config, load: Callable[[], Config]) -> None:
 
 async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -> None:
     return_large_blocks()
-    settings = loaded.settings
+    settings, vitals = loaded.settings, Vitals()
     with _single_error(), _signals() as signals:
         async with (
+            attended(Supervisor(os.environ), vitals) as service,
             _heartbeat(settings) as heartbeat,
             open_parts(settings, once=False, polled=heartbeat.polled) as parts,
             asyncio.TaskGroup() as tasks,
@@ -74,7 +80,13 @@ async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -
                 crew.start("reload", reload.run())
                 fleet.start()
                 watching = tasks.create_task(_watch(watchdog, parts, heartbeat), name="watchdog")
+                vitals.watch("scheduler", clock.fault)
+                vitals.watch("store", parts.state.fault)
+                vitals.watch("lanes", lambda: ended(fleet.lanes))
+                service.ready(partial(_overview, parts))
                 await signals.stop.wait()
+                vitals.rest()
+                service.stopping()
                 _log.info("stopping: no further polls, attempts under way may end")
                 await crew.end("reload")  # before the lanes: it may be exchanging them
                 lanes = fleet.lanes
@@ -206,6 +218,15 @@ async def _refresh(parts: Parts, deadline: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             await asyncio.gather(*(refresher.work_off() for refresher in parts.refreshers.values()))
+
+
+def _overview(parts: Parts) -> str:
+    return overview(
+        parts.state.records,
+        listed={name: watcher.listed for name, watcher in parts.watchers.items()},
+        waiting={name: len(dispatcher) for name, dispatcher in parts.dispatchers.items()},
+        now=utc_now(),
+    )
 
 
 def _under_way(parts: Parts) -> Mapping[Hashable, tuple[str, float]]:

@@ -35,8 +35,7 @@ class Fleet:
     @property
     def lanes(self) -> list[asyncio.Task[None]]:
         """What delivers, a task for each target."""
-        running = self._crew.running
-        return [running[_lane(name)] for name in self._parts.dispatchers]
+        return [task for name, task in self._crew.running.items() if name.startswith(_lane(""))]
 
     async def follow(self, new: Settings) -> Difference:
         """Go by other settings from now on; return what is another.
@@ -92,8 +91,11 @@ class Fleet:
             await watcher.settled()
         for name in found.targets.removed:
             parts.dispatchers[name].stop()
-        for name in found.targets.removed:
-            if not await self._crew.end(_lane(name), within_seconds=_END_WITHIN_SECONDS):
+        ending = [
+            self._crew.end(_lane(name), within_seconds=_END_WITHIN_SECONDS) for name in found.targets.removed
+        ]
+        for name, ended in zip(found.targets.removed, await asyncio.gather(*ending), strict=True):
+            if not ended:
                 _log.warning("%s: attempts were cut off: it is no longer configured", name)
             await self._leave(name)
             del parts.dispatchers[name], parts.targets[name]

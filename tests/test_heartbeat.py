@@ -231,7 +231,7 @@ async def test_a_body_is_not_waited_for(service: ScriptedServer, caplog: pytest.
 
 async def test_what_is_stuck_is_told_before_the_end(service: ScriptedServer) -> None:
     stuck = SimpleNamespace(under_way=lambda: {1: ("the work", 0.0)})
-    parts: Any = SimpleNamespace(state=stuck, watchers=[], dispatchers=[])
+    parts: Any = SimpleNamespace(state=stuck, watchers={}, dispatchers={})
     async with beating(service.url + PATH, run=False, signals=True) as heartbeat:
         with pytest.raises(StuckError):
             await _watch(Watchdog(looks_every_seconds=0.01), parts, heartbeat)

@@ -60,18 +60,6 @@ async def test_a_signal_lets_attempts_under_way_end_and_nothing_is_sent_twice(
     assert len(receiver.requests) == 1
 
 
-async def test_a_hang_up_does_not_end_it(
-    tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer
-) -> None:
-    async with Daemon(write_config(tmp_path, api, receiver)) as daemon:
-        await daemon.logged("watching")
-        daemon.process.send_signal(signal.SIGHUP)
-        await daemon.logged("restart to use a changed one")
-        api.answer = [job("j", "staging")]
-        await receiver.arrived(1)
-        assert await daemon.ends(signal.SIGTERM) == 0
-
-
 async def test_a_signal_during_a_poll_ends_it_quietly(
     tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer
 ) -> None:
