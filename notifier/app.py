@@ -71,7 +71,7 @@ async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -
             fleet = Fleet(parts, clock, crew)
             reload = Reload(load, fleet, followed=partial(_follow, heartbeat))
             signals.hung_up = reload.ask
-            async with _answering(parts, settings, reload):
+            async with _answering(parts, settings, reload, vitals):
                 crew.start("clock", clock.run())
                 crew.start("notices", parts.notices.run())
                 crew.start("mutes", parts.muting.run())
@@ -255,7 +255,7 @@ async def _work_off(parts: Parts, deadline: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _answering(parts: Parts, settings: Settings, reload: Reload) -> AsyncIterator[None]:
+async def _answering(parts: Parts, settings: Settings, reload: Reload, vitals: Vitals) -> AsyncIterator[None]:
     """Answer commands and browsers while the context lasts; polls and deliveries do not depend on it."""
     state_path = settings.store.path
     daemon = Daemon(
@@ -268,6 +268,7 @@ async def _answering(parts: Parts, settings: Settings, reload: Reload) -> AsyncI
         polls=lambda: parts.reports,
         state_path=state_path,
         started_at=utc_now(),
+        vitals=vitals.faults,
     )
     async with contextlib.AsyncExitStack() as stack:
         try:
