@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 EXPORT := $(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test soak check format bench reference picture lock clean
+.PHONY: demo test test-systemd soak check format bench reference picture lock clean
 
 demo: $(VENV)/.run  ## the whole system on this machine: make demo ARGS="--seconds 20"
 	@$(BIN)/notifier demo $(ARGS)
 
 test: $(VENV)/.dev  ## the test suite
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-systemd: $(VENV)/.dev  ## the service on a real systemd: as root, with the package systemd-container
+	@$(BIN)/python -m pytest -m boot $(ARGS)
 
 soak: $(VENV)/.dev  ## what takes too long for the suite: a thousand kills, thirty times as many full disks, years by accelerated clock
 	@$(BIN)/python -m pytest -m soak $(ARGS)

@@ -38,7 +38,7 @@ class Manager:
         while True:
             message = await loop.sock_recv(receiving, 4096)
             async with self._changed:
-                self.messages.append(dict(line.split("=", 1) for line in message.decode().split("\n")))
+                self.messages.append(dict(line.split("=", 1) for line in message.decode().splitlines()))
                 self._changed.notify_all()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -58,14 +59,16 @@ def _again(answer: web.StreamResponse) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def served(server: ScriptedServer, port: int = 0) -> AsyncIterator[ScriptedServer]:
-    """Serve on loopback."""
+async def served(
+    server: ScriptedServer, port: int = 0, *, listening: socket.socket | None = None
+) -> AsyncIterator[ScriptedServer]:
+    """Serve on loopback, or on a socket that is there already."""
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.SockSite(runner, listening or socket.create_server(("127.0.0.1", port))).start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield server
     finally:
