@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from notifier import __version__
-from notifier.commands import change, daemon, look, message, mute, setup
+from notifier.commands import change, daemon, health, look, message, mute, setup
 from notifier.commands.common import EXIT_FAILED, ConfigOption
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "test": message.send_sample,
     "preview": message.preview,
     "explain": setup.explain,
+    "health": health.health,
     "status": look.status,
     "jobs": look.jobs,
     "deliveries": look.deliveries,

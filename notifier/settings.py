@@ -20,6 +20,7 @@ from notifier.fields import (
 from notifier.heartbeat import HeartbeatSettings
 from notifier.route import RouteSettings
 from notifier.source import SourceSettings
+from notifier.storage import path_of
 from notifier.targets.slack.settings import SlackSettings
 from notifier.targets.webhook import WebhookSettings
 
@@ -50,13 +51,10 @@ class DeliverySettings(Section):
 def _store_url(url: str) -> str:
     if url.startswith(("postgresql://", "postgres://")):
         raise PydanticCustomError("not_available", "PostgreSQL is not available yet; use sqlite:///…")
-    if not url.startswith("sqlite:///") or url == "sqlite:///":
-        hint = f"; for that file write sqlite:///{url}" if "://" not in url and url else ""
-        raise PydanticCustomError(
-            "invalid",
-            "{reason}",
-            {"reason": f"must be sqlite:///relative/path or sqlite:////absolute/path{hint}"},
-        )
+    try:
+        path_of(url)
+    except ValueError as error:
+        raise wrong(str(error)) from error
     return url
 
 
@@ -75,7 +73,7 @@ class StoreSettings(Section):
     @property
     def path(self) -> Path:
         """The absolute path of the state file."""
-        return Path(self.url.removeprefix("sqlite:///")).absolute()
+        return path_of(self.url)
 
 
 def _listen(text: str) -> str:

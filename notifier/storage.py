@@ -1,6 +1,7 @@
 """What keeps records over restarts: a small document store, and how it fails."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 
@@ -30,3 +31,15 @@ class StoreError(Exception):
 
 class StateInUseError(StoreError):
     """Another process has the state."""
+
+
+def path_of(url: str) -> Path:
+    """Return the absolute path of the file that the URL of an embedded state names.
+
+    Raises ValueError, with what such a URL must be.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path in ("", url):
+        hint = f"; for that file write sqlite:///{url}" if "://" not in url and url else ""
+        raise ValueError(f"must be sqlite:///relative/path or sqlite:////absolute/path{hint}")
+    return Path(path).absolute()

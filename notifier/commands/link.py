@@ -26,11 +26,19 @@ class RefusedError(Exception):
         self.status = status
 
 
+class Health(msgspec.Struct, frozen=True):
+    """Whether a daemon works, and else why not."""
+
+    healthy: bool
+    reasons: list[str]
+
+
 class Link:
     """Asks the daemon. Raises StoreError when it does not answer, or in a way nobody knows."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, within_seconds: float) -> None:
         self._state = state
+        self._within_seconds = within_seconds
 
     def get(self, path: str, type_: type[_Answer]) -> _Answer:
         """Return what is there."""
@@ -45,7 +53,7 @@ class Link:
         return self._ask("DELETE", path, b"", type_)
 
     def _ask(self, method: str, path: str, body: bytes | None, type_: type[_Answer]) -> _Answer:
-        connection = _Connection(socket_path(self._state))
+        connection = _Connection(socket_path(self._state), self._within_seconds)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
@@ -64,12 +72,12 @@ class Link:
             connection.close()
 
 
-def find_daemon(state: Path) -> Link | None:
-    """Return the way to the daemon that holds a state, None when none does.
+def find_daemon(state: Path, within_seconds: float = _ANSWER_WITHIN_SECONDS) -> Link | None:
+    """Return the way to the daemon that holds a state, None when none does; it waits so long for an answer.
 
     Raises StoreError when there seems to be one that cannot be reached.
     """
-    connection = _Connection(socket_path(state))
+    connection = _Connection(socket_path(state), within_seconds)
     try:
         connection.connect()
     except OSError as error:
@@ -78,7 +86,7 @@ def find_daemon(state: Path) -> Link | None:
         raise _silent(state, error) from error
     finally:
         connection.close()
-    return Link(state)
+    return Link(state, within_seconds)
 
 
 def _reason(answer: bytes) -> str | None:
@@ -98,12 +106,12 @@ def _silent(state: Path, error: OSError | http.client.HTTPException) -> StoreErr
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_ANSWER_WITHIN_SECONDS)
+    def __init__(self, path: Path, within_seconds: float) -> None:
+        super().__init__("localhost", timeout=within_seconds)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_ANSWER_WITHIN_SECONDS)
+        self.sock.settimeout(self.timeout)
         with short_path(self._path) as address:
             self.sock.connect(address)
