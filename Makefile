@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPORT := $(BIN)/uv export --quiet --no-emit-project --no-header --no-annotate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-systemd soak check format bench reference picture lock clean
+.PHONY: demo test test-systemd test-image soak check format bench reference picture lock clean
 
 demo: $(VENV)/.run  ## the whole system on this machine: make demo ARGS="--seconds 20"
 	@$(BIN)/notifier demo $(ARGS)
@@ -16,6 +16,9 @@ test: $(VENV)/.dev  ## the test suite
 
 test-systemd: $(VENV)/.dev  ## the service on a real systemd: as root, with the package systemd-container
 	@$(BIN)/python -m pytest -m boot $(ARGS)
+
+test-image: $(VENV)/.dev  ## build the image and run it; needs root, buildah, podman and debootstrap
+	@$(BIN)/python -m pytest -m image tests/test_image.py $(ARGS)
 
 soak: $(VENV)/.dev  ## what takes too long for the suite: a thousand kills, thirty times as many full disks, years by accelerated clock
 	@$(BIN)/python -m pytest -m soak $(ARGS)

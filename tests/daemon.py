@@ -50,21 +50,21 @@ def write_config(
     return path
 
 
-class Daemon:
-    """A running daemon; leaving its context kills it if it still runs."""
+class Process:
+    """A process that logs to its standard error; leaving its context kills it if it still runs."""
 
-    def __init__(self, config: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
-        self._config = config
+    def __init__(self, *command: str, **environment: str) -> None:
+        self._command = command
         self._environment = environment
         self.lines: list[str] = []
 
     async def __aenter__(self) -> Self:
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "notifier", "run", "--config", str(self._config)),
+            *self._command,
             stderr=asyncio.subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
             | {"NOTIFIER_LISTEN": ""}  # no two of them could have the default address
-            | dict(self._environment),
+            | self._environment,
         )
         self._changed = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
@@ -106,3 +106,10 @@ class Daemon:
                 self._changed.notify_all()
         async with self._changed:
             self._changed.notify_all()
+
+
+class Daemon(Process):
+    """A running daemon."""
+
+    def __init__(self, config: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(*(sys.executable, "-m", "notifier", "run", "--config", str(config)), **environment)
