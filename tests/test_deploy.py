@@ -1,14 +1,26 @@
-"""The Dockerfile: judged by a tool that knows such files."""
+"""The Dockerfile and what is under deploy/: judged by the tools that know such files, and by the notifier."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-DOCKERFILE = Path(__file__).parents[1] / "Dockerfile"
+from notifier import __version__
+from tests.commands import KEY, invoke
+from tests.deployed import DEPLOY, compose
+
+DOCKERFILE = DEPLOY.parent / "Dockerfile"
+COMPOSE = DEPLOY / "compose.yaml"
 JUDGES = {
     DOCKERFILE: ("hadolint", "--no-color", "--failure-threshold=style"),
+    COMPOSE: ("check-jsonschema", "--builtin-schema=vendor.compose-spec", "--color=never"),
+}
+SECRETS = {
+    "allium-api-key": KEY,
+    "slack-bot-token": "xoxb-that-is-secret",
+    "web-token": "token-that-is-secret",
 }
 
 
@@ -23,7 +35,7 @@ def judged(kind: Path, file: Path) -> tuple[int, str]:
 @pytest.mark.parametrize("file", JUDGES, ids=lambda file: file.name)
 def test_its_tool_has_nothing_against_it(file: Path) -> None:
     code, told = judged(file, file)
-    assert (code, told) == (0, "")
+    assert (code, told.removesuffix("ok -- validation done\n")) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +43,8 @@ def test_its_tool_has_nothing_against_it(file: Path) -> None:
     [
         (DOCKERFILE, "FROM ${BASE} AS build", "FROM python AS build", "DL3006"),
         (DOCKERFILE, 'CMD ["run"]', "CMD run", "DL3025"),
+        (COMPOSE, "read_only: true", "readonly: true", "'readonly' was unexpected"),
+        (COMPOSE, "cap_drop: [ALL]", "cap_drop: ALL", "'ALL' is not of type 'array'"),
     ],
 )
 def test_its_tool_tells_what_is_wrong(tmp_path: Path, file: Path, right: str, wrong: str, told: str) -> None:
@@ -41,3 +55,32 @@ def test_its_tool_tells_what_is_wrong(tmp_path: Path, file: Path, right: str, wr
     code, answer = judged(file, broken)
     assert code != 0
     assert told in answer
+
+
+def with_secrets(text: str, mounted: str, directory: Path) -> str:
+    """Return a text that names mounted secrets, naming files in this directory instead; each is made."""
+
+    def make(match: re.Match[str]) -> str:
+        file = directory / match[1]
+        file.write_text(SECRETS[match[1].removeprefix("notifier-")])
+        return str(file)
+
+    return re.sub(re.escape(mounted) + r"/([a-z-]+)", make, text)
+
+
+def test_what_compose_sets_is_a_config(tmp_path: Path) -> None:
+    service = compose()["services"]["notifier"]
+    named = {
+        Path(value).name for value in service["environment"].values() if value.startswith("/run/secrets/")
+    }
+    assert named == set(service["secrets"]) == set(compose()["secrets"])
+    variables = {
+        name: with_secrets(value, "/run/secrets", tmp_path) for name, value in service["environment"].items()
+    }
+    done = invoke("check", **variables)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "slack" in done.stdout
+
+
+def test_what_compose_runs_is_what_is_built() -> None:
+    assert compose()["services"]["notifier"]["image"] == f"backfill-notifier:{__version__}"

@@ -1,6 +1,7 @@
 """The image, built and run for real: as nobody in particular, on a file system that is read only."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from notifier import __version__
 from tests.containers import IMAGE, LITTLE, Container, Engine, engine_with_image
 from tests.daemon import write_config
+from tests.deployed import compose
 from tests.servers import ScriptedServer, job
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
@@ -25,6 +27,16 @@ import pathlib, sys, sysconfig
 sources = set(pathlib.Path(sysconfig.get_path("purelib")).rglob("*.py"))
 cached = {path for path in sources if list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc"))}
 print(sorted(sources - cached))
+"""
+_ASK = """
+import sys, urllib.error, urllib.request
+request = urllib.request.Request(f"http://127.0.0.1:8080/{sys.argv[1]}")
+if sys.argv[2:]:
+    request.add_header("Authorization", f"Bearer {sys.argv[2]}")
+try:
+    print(urllib.request.urlopen(request).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
 """
 
 
@@ -97,3 +109,23 @@ async def test_it_delivers_stops_when_told_to_and_goes_on_in_another_container_o
         assert await container.stopped() == 0
     happened = sorted((event["data"]["job_id"], event["data"]["status"]) for event in receiver.events)
     assert happened == [("j1", "completed"), ("j1", "transporting"), ("j2", "staging")]
+
+
+async def test_as_compose_sets_it_the_page_is_served_to_who_has_the_token(
+    engine: Engine, tmp_path: Path
+) -> None:
+    service = compose()["services"]["notifier"]
+    options = [f"--env={name}={value}" for name, value in service["environment"].items()]
+    for secret in service["secrets"]:
+        file = tmp_path / secret
+        file.write_text("token-for-tests")
+        file.chmod(0o400)
+        os.chown(file, 10001, 10001)
+        options.append(f"--volume={file}:/run/secrets/{secret}:ro")
+    async with Container(engine, "composed", "--network=none", *options) as container:
+        await container.logged("allium: ")
+        assert [
+            (await container.runs("python", "-c", _ASK, *question)).out
+            for question in (["healthz"], ["readyz"], ["api/v1/status"], ["api/v1/status", "token-for-tests"])
+        ] == ["200\n", "503\n", "401\n", "200\n"]
+        assert await container.stopped() == 0
