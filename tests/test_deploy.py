@@ -9,13 +9,15 @@ import pytest
 
 from notifier import __version__
 from tests.commands import KEY, invoke
-from tests.deployed import DEPLOY, compose
+from tests.deployed import DEPLOY, compose, kubernetes
 
 DOCKERFILE = DEPLOY.parent / "Dockerfile"
 COMPOSE = DEPLOY / "compose.yaml"
+KUBERNETES = DEPLOY / "kubernetes.yaml"
 JUDGES = {
     DOCKERFILE: ("hadolint", "--no-color", "--failure-threshold=style"),
     COMPOSE: ("check-jsonschema", "--builtin-schema=vendor.compose-spec", "--color=never"),
+    KUBERNETES: ("kubernetes-validate", "--strict", "--quiet"),
 }
 SECRETS = {
     "allium-api-key": KEY,
@@ -45,6 +47,8 @@ def test_its_tool_has_nothing_against_it(file: Path) -> None:
         (DOCKERFILE, 'CMD ["run"]', "CMD run", "DL3025"),
         (COMPOSE, "read_only: true", "readonly: true", "'readonly' was unexpected"),
         (COMPOSE, "cap_drop: [ALL]", "cap_drop: ALL", "'ALL' is not of type 'array'"),
+        (KUBERNETES, "replicas: 1", "replicas: one", "spec.replicas: 'one' is not of type 'integer'"),
+        (KUBERNETES, "  strategy:", "  strategi:", "'strategi' was unexpected"),
     ],
 )
 def test_its_tool_tells_what_is_wrong(tmp_path: Path, file: Path, right: str, wrong: str, told: str) -> None:
@@ -82,5 +86,21 @@ def test_what_compose_sets_is_a_config(tmp_path: Path) -> None:
     assert "slack" in done.stdout
 
 
-def test_what_compose_runs_is_what_is_built() -> None:
-    assert compose()["services"]["notifier"]["image"] == f"backfill-notifier:{__version__}"
+def test_the_config_in_the_manifest_is_one(tmp_path: Path) -> None:
+    resources = kubernetes()
+    text = with_secrets(resources["ConfigMap"]["data"]["notifier.toml"], "/run/secrets/notifier", tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == set(resources["Secret"]["stringData"])
+    (tmp_path / "notifier.toml").write_text(text)
+    done = invoke("check", NOTIFIER_STATE=f"sqlite:///{tmp_path}/state.db")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "data-team" in done.stdout
+
+
+def test_what_is_deployed_is_what_is_built() -> None:
+    pod = kubernetes()["Deployment"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert {compose()["services"]["notifier"]["image"], container["image"]} == {
+        f"backfill-notifier:{__version__}"
+    }
+    user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['fsGroup']}"
+    assert f"USER {user}\n" in DOCKERFILE.read_text()
