@@ -22,7 +22,7 @@ from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.quiet import QuietSettings
 from notifier.recovery import Recovery
-from notifier.report import describe, report
+from notifier.report import describe, report, tags_of
 from notifier.retry import Outcome, RetryPolicy, judge
 from notifier.sending import Receipt, SendError, Target
 from notifier.settlement import Settlement, open_batch, without_batches
@@ -316,7 +316,7 @@ class Dispatcher:
             took=took,
             wait=None if self._once else wait,
         )
-        _log.log(level, "%s: %s", self.name, line)
+        _log.log(level, "%s: %s", self.name, line, extra=tags_of(judged, receipt, took=took, wait=wait))
         self._heard(_source_of(batch), self.name, error)
         self._settled([key for key, _, _ in found])
         due = time.monotonic() + wait.total_seconds()

@@ -20,19 +20,19 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(_TextFormatter):
-    """One JSON object a line: `time`, `level`, `logger`, `message`."""
+    """One JSON object a line: `time`, `level`, `logger`, `message`, and its tags (docs/logs.md)."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line."""
-        return json.dumps(
-            {
-                "time": self.formatTime(record),
-                "level": record.levelname.lower(),
-                "logger": record.name,
-                "message": record.getMessage(),
-            },
-            ensure_ascii=False,
-        )
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(getattr(record, "tags", {}) | line, ensure_ascii=False)
 
 
 def set_up_log(*, level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002

@@ -16,6 +16,7 @@ from notifier.route import Subject
 from notifier.sending import SendError
 from notifier.source import SourceError
 from notifier.state import State
+from notifier.tags import tags
 
 _log = logging.getLogger(__name__)
 
@@ -142,5 +143,6 @@ class Notices:
 
         await self._state.commit(sources={source: told})
         for event, targets in made:
-            _log.info("%s: %s: %s (%s)", source, event.type, event.summary, event.id)
+            what = tags(source=source, event_id=event.id, type=event.type, targets=list(targets))
+            _log.info("%s: %s: %s (%s)", source, event.type, event.summary, event.id, extra=what)
             self._passed_on((source, None), event, targets)

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from notifier.duration import spell_duration
-from notifier.model import Delivery, Event
+from notifier.model import Delivery, Event, RecordKey
 from notifier.outbox import batch_id
 from notifier.retry import Outcome
 from notifier.sending import Receipt, SendError
 from notifier.summary import counted, one_line
+from notifier.tags import tags
 
 
 def describe(events: Sequence[Event]) -> str:
@@ -48,6 +50,33 @@ def report(
     if result.credentials and wait is not None:
         when += ", or as soon as it works again; nothing else is sent until then"
     return logging.WARNING, f"attempt {tried.attempts} of {what} failed: {tried.last_error}; {when}"
+
+
+def tags_of(
+    judged: Sequence[tuple[RecordKey, Event, Outcome, Delivery]],
+    result: Receipt | SendError,
+    *,
+    took: timedelta,
+    wait: timedelta,
+) -> dict[str, dict[str, Any]]:
+    """Return the tags of the line about an attempt: of the one delivery, or the ids of all."""
+    (source, job_id), event, outcome, tried = judged[0]
+    events = [event.id for _, event, _, _ in judged]
+    alone = len(judged) == 1
+    return tags(
+        source=source,
+        target=tried.target,
+        job_id=job_id if alone else None,
+        event_id=batch_id(events),
+        event_ids=None if alone else events,
+        type=event.type if alone else None,
+        delivery_id=tried.id if alone else None,
+        attempt=tried.attempts,
+        outcome=tried.history[-1].outcome if tried.history else None,
+        status=result.status if isinstance(result, SendError) else None,
+        took_ms=round(took.total_seconds() * 1000),
+        wait_s=wait.total_seconds() if outcome == "retry" else None,
+    )
 
 
 def raised_in(error: BaseException) -> str:

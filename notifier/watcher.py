@@ -26,6 +26,7 @@ from notifier.rules import RuleBook, Rules
 from notifier.source import AlliumSource, Fingerprint, SourceError
 from notifier.state import State
 from notifier.summary import counted, one_line
+from notifier.tags import tags
 from notifier.turn import Turn
 from notifier.wallclock import WallClock, uptime
 
@@ -236,13 +237,27 @@ class Watcher:
 
     async def _tell(self, findings: Findings, targets: Mapping[str, Sequence[str]]) -> None:
         turn = Turn()
+        types = Counter(event.type for news in findings.news.values() for event in news.change.events)
+        if types:
+            events = counted(types.total(), "event")
+            each = ", ".join(f"{count:,} {one_line(type_, 100)}" for type_, count in types.most_common(20))
+            what = tags(source=self.name, events=types.total())
+            _log.info("%s: %s: %s", self.name, events, each, extra=what)
         for job_id, news in findings.news.items():
             await turn.pass_on()
             self._changed([(self.name, job_id)])
             for event in news.change.events:
                 muted = "" if event.mute is None else f", muted by {event.mute}"
                 words = one_line(event.type, 100), event.summary, event.id, muted
-                _log.info("%s: %s: %s (%s%s)", self.name, *words)
+                what = tags(
+                    source=self.name,
+                    job_id=job_id,
+                    event_id=event.id,
+                    type=event.type,
+                    mute=event.mute,
+                    targets=list(targets[event.id]),
+                )
+                _log.info("%s: %s: %s (%s%s)", self.name, *words, extra=what)
         # As many as possible in one go: what is passed on together can go together.
         for number, (job_id, news) in enumerate(findings.news.items()):
             if number % _PASSED_ON_AT_ONCE == 0:
@@ -258,7 +273,8 @@ class Watcher:
             after = pace.after_throttling if error.fault == "throttled" else pace.after_failure
             wait = after(self._pace, failures=failures, retry_after=error.retry_after, chance=self._chance())
         level = logging.ERROR if error.fault == "refused" else logging.WARNING
-        _log.log(level, "%s: %s; next poll in %s", self.name, error.reason, spell_duration(wait))
+        what = tags(source=self.name, outcome=error.fault, failures=failures, wait_s=wait.total_seconds())
+        _log.log(level, "%s: %s; next poll in %s", self.name, error.reason, spell_duration(wait), extra=what)
         now = self._now()
         self.report = PollReport(
             last_poll=now,
