@@ -23,7 +23,20 @@ from tests.commands import KEY, WHSEC, ended, invoke, notifier, start
 from tests.servers import ScriptedServer, job, served
 
 COMMANDS = [
-    *("run", "once", "reload", "check", "test", "preview", "explain", "health", "status", "jobs", "deliveries", "demo"),
+    *(
+        "run",
+        "once",
+        "reload",
+        "check",
+        "test",
+        "preview",
+        "explain",
+        "health",
+        "status",
+        "jobs",
+        "deliveries",
+        "demo",
+    ),
     *("retry", "mute", "unmute", "mutes", "keygen", "schema"),
 ]
 GOOD = f"""

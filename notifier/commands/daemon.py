@@ -16,7 +16,7 @@ _BAD_CONFIG = 422
 
 
 def run(context: typer.Context, config: ConfigOption = None) -> None:
-    """Run the daemon, until SIGTERM or SIGINT; SIGHUP has it read its config again."""
+    """Run the daemon, until SIGTERM or SIGINT."""
     import os
     from functools import partial
     from pathlib import Path
@@ -67,7 +67,7 @@ def once(
 
 
 def reload(context: typer.Context, config: ConfigOption = None) -> None:
-    """Have the running daemon read its config again; a bad one changes nothing."""
+    """Have the running daemon read its config again."""
     import os
 
     from notifier.commands.link import RefusedError, find_daemon
