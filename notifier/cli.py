@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from notifier import __version__
-from notifier.commands import change, daemon, health, look, message, mute, setup
+from notifier.commands import backup, change, daemon, health, look, message, mute, setup
 from notifier.commands.common import EXIT_FAILED, ConfigOption
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "mute": mute.mute,
     "unmute": mute.unmute,
     "mutes": look.mutes,
+    "backup": backup.backup,
     "keygen": setup.keygen,
     "schema": setup.schema,
 }

@@ -37,7 +37,7 @@ COMMANDS = [
         "deliveries",
         "demo",
     ),
-    *("retry", "mute", "unmute", "mutes", "keygen", "schema"),
+    *("retry", "mute", "unmute", "mutes", "backup", "keygen", "schema"),
 ]
 GOOD = f"""
 [[sources]]
