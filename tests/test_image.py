@@ -1,5 +1,6 @@
 """The image, built and run for real: as nobody in particular, on a file system that is read only."""
 
+import asyncio
 import json
 import os
 import re
@@ -109,6 +110,15 @@ async def test_it_delivers_stops_when_told_to_and_goes_on_in_another_container_o
         assert await container.stopped() == 0
     happened = sorted((event["data"]["job_id"], event["data"]["status"]) for event in receiver.events)
     assert happened == [("j1", "completed"), ("j1", "transporting"), ("j2", "staging")]
+
+
+async def test_it_stops_when_told_to_before_it_has_read_its_config(engine: Engine, tmp_path: Path) -> None:
+    config = tmp_path / "notifier.toml"
+    os.mkfifo(config)
+    volume = f"--volume={config}:/etc/notifier/notifier.toml:ro"
+    async with Container(engine, "early", "--network=none", volume) as container:
+        with await asyncio.to_thread(config.open, "wb"):  # opened when the daemon opens it, and has to wait
+            assert await container.stopped() == 0
 
 
 async def test_as_compose_sets_it_the_page_is_served_to_who_has_the_token(

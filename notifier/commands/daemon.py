@@ -21,6 +21,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     from functools import partial
     from pathlib import Path
 
+    _heed_early_stop()
     from notifier import app as process
     from notifier.config import ENVIRONMENT, load_config
     from notifier.storage import StoreError
@@ -118,6 +119,20 @@ def demo(
         fail(f"cannot serve on 127.0.0.1:{port}: {os.strerror(error.errno or 0).lower()}")
     if not good:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _heed_early_stop() -> None:
+    """Let SIGTERM end the first process of a container until the daemon handles it.
+
+    The kernel gives that process no signal that it does not handle (pid_namespaces(7)): a stop just after the
+    start would wait for a kill.
+    """
+    import os
+    import signal
+    import sys
+
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def _end(loaded: Config, message: str) -> NoReturn:
