@@ -69,7 +69,7 @@ async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -
         ):
             crew, clock = Crew(tasks), Clock()
             fleet = Fleet(parts, clock, crew)
-            reload = Reload(load, fleet, followed=partial(_follow, heartbeat))
+            reload = Reload(load, fleet, followed=partial(_follow, heartbeat), told=service.reloading)
             signals.hung_up = reload.ask
             async with _answering(parts, settings, reload, vitals):
                 crew.start("clock", clock.run())

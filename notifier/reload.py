@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from notifier.config import Config
 from notifier.difference import Difference
@@ -17,6 +18,7 @@ class Reload:
     """Reads the config by `load` and has the fleet follow it, once for all who asked meanwhile.
 
     `followed` is told of each config that is followed and how it differs, `ended` whether a reload was good.
+    The context that `told` returns lasts as long as a reload.
     """
 
     def __init__(
@@ -26,11 +28,13 @@ class Reload:
         *,
         followed: Callable[[Config, Difference], None],
         ended: Callable[[bool], None] = lambda _: None,
+        told: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._load = load
         self._fleet = fleet
         self._followed = followed
         self._ended = ended
+        self._told = told
         self._asked = asyncio.Event()
         self._waiting: list[asyncio.Future[Difference]] = []
 
@@ -55,7 +59,8 @@ class Reload:
             self._asked.clear()
             waiting, self._waiting = self._waiting, []
             try:
-                found = await self._reload()
+                with self._told():
+                    found = await self._reload()
             except ConfigError as error:
                 what = f"{error.origin}: {error}"
                 _log.error("config: not reloaded, the one before stays in force: %s", what)

@@ -30,6 +30,7 @@ class Service:
         self._look_every = min(look_every_seconds, (self._feed_every or look_every_seconds) / 2)
         self._fed_at = time.monotonic()
         self._overview: Callable[[], str] | None = None
+        self._is_stopping = False
         self._stage: Mapping[str, str] = {}
         """What it has come to, if the manager does not know it yet."""
         self._status = ""
@@ -46,10 +47,12 @@ class Service:
         try:
             yield
         finally:
-            self._come_to({"READY": "1"})
+            if not self._is_stopping:
+                self._come_to({"READY": "1"})
 
     def stopping(self) -> None:
         """Tell that the process is about to end."""
+        self._is_stopping = True
         self._overview = lambda: "stopping: attempts under way may end"
         self._come_to({"STOPPING": "1"})
 

@@ -111,6 +111,7 @@ class Unit:
         return asyncio.get_running_loop().time() - began
 
     async def journal(self) -> str:
+        await self._machine.does("journalctl", "--sync")
         return await self._machine.does("journalctl", "--quiet", "--output=cat", f"--unit={self._name}")
 
 
@@ -174,6 +175,7 @@ async def test_the_service_outlives_what_ends_it_and_ends_when_it_is_told_to(mac
         assert "Current thread" in journal, "it did not say where it hung"
         await there.go_on()
 
+        await _follows_its_config(machine, service)
         await there.settled()
         assert there.repeated() <= 2 * 16, "more than what was under way when it was ended"
         await _answers_root(machine)
@@ -202,6 +204,21 @@ async def _has_its_own_user_and_secrets(machine: Machine, service: Unit, there: 
     assert there.api.requests[-1][0].headers["X-API-Key"] == KEY
     request, body = there.receiver.requests[-1]
     Webhook(SECRET).verify(body.decode(), dict(request.headers))
+
+
+async def _follows_its_config(machine: Machine, service: Unit) -> None:
+    """Make sure that `systemctl reload` says what came of it, and that SIGHUP leaves the service as it was."""
+    config, pid = machine.path("/etc/notifier/notifier.toml"), await service.show("MainPID")
+    good = config.read_text()
+    config.write_text(good.replace('first_retry = "100ms"', 'first_retry = "200ms"'))
+    await service.systemctl("reload")
+    assert "config: reloaded, [delivery]" in await service.journal()
+    config.write_text("nonsense")
+    assert (await machine.run("systemctl", "reload", "notifier")).code != 0
+    config.write_text(good)
+    await service.systemctl("kill", "--signal=HUP", "--kill-who=main")
+    await service.becomes("ActiveState", lambda value: value == "active")
+    assert await service.show("MainPID") == pid
 
 
 async def _answers_root(machine: Machine) -> None:

@@ -45,6 +45,25 @@ async def test_a_service_is_ready_though_nothing_answers_and_says_what_fails(
             assert await daemon.ends(signal.SIGTERM) == 0
 
 
+async def test_a_service_says_when_it_reads_its_config_again(
+    tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    config = write_config(tmp_path, api, receiver)
+    async with managed(tmp_path) as manager, Daemon(config, manager.environment) as daemon:
+        await manager.told("READY")
+        for count, text in enumerate(["# the same", "nonsense"], start=1):
+            with config.open("a") as file:
+                file.write(f"{text}\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            await manager.told("RELOADING", count)
+            assert int(await manager.told("MONOTONIC_USEC", count)) > 0
+            await manager.told("READY", count + 1)
+        await daemon.logged("not reloaded, the one before stays in force")
+        assert await daemon.ends(signal.SIGTERM) == 0
+    told = [name for message in manager.messages for name in message if name in ("RELOADING", "READY")]
+    assert told == ["READY", "RELOADING", "READY", "RELOADING", "READY"]
+
+
 async def test_a_state_that_cannot_be_used_is_never_ready(
     tmp_path: Path, api: ScriptedServer, receiver: ScriptedServer
 ) -> None:

@@ -117,6 +117,15 @@ async def test_a_stop_is_told_and_the_watchdog_is_fed_until_the_end(tmp_path: Pa
         await attended.manager.told("WATCHDOG", len(attended.manager.values("WATCHDOG")) + 2)
 
 
+async def test_a_reload_that_a_stop_cuts_off_is_no_return_to_work(tmp_path: Path) -> None:
+    async with serving(tmp_path) as attended:
+        attended.service.ready(lambda: "all is well")
+        with attended.service.reloading():
+            attended.service.stopping()
+        await attended.manager.told("STOPPING")
+    assert len(attended.manager.values("READY")) == 1
+
+
 async def test_what_a_busy_manager_did_not_take_is_told_again(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as busy:
         busy.bind(f"{tmp_path}/notify")
