@@ -302,6 +302,10 @@ Outbox = TypeVar("Outbox", bound=JobRecord | SourceRecord)
 """A record with events and their deliveries."""
 
 
+Fault = Literal["refused", "throttled", "failed"]
+"""Why a poll was no observation: the API key was refused, too much was asked, or anything else."""
+
+
 class PollReport(msgspec.Struct, frozen=True, kw_only=True):
     """How the polls of a source are going, since the start of the process."""
 
@@ -312,3 +316,9 @@ class PollReport(msgspec.Struct, frozen=True, kw_only=True):
     """Polls in a row that were no observation."""
     last_error: str | None = None
     """Why the last poll was no observation; None when it was one."""
+    fault: Fault | None = None
+    """Of which kind that is."""
+    took_seconds: float | None = None
+    """How long the last poll took, until what it found was stored; None when nothing was asked."""
+    rejected: int = 0
+    """How many elements of the last good listing were skipped, without a usable job_id or status."""

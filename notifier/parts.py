@@ -175,7 +175,7 @@ class Parts:
         for refresher in self.refreshers.values():
             refresher.look(keys)
 
-    def _heard_of_source(self, source: str, error: SourceError | None) -> None:
+    def _heard_of_source(self, source: str, _: PollReport, error: SourceError | None) -> None:
         self.notices.heard_of_source(source, error)
         self._polled(source, error)
 

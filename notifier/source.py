@@ -25,7 +25,7 @@ from notifier.fields import (
     wrong,
 )
 from notifier.listing import Listing, ListingError, read_listing
-from notifier.model import utc_now
+from notifier.model import Fault, utc_now
 from notifier.rules import JobRules, Milestones, RuleBook, Rules
 from notifier.transport import (
     USER_AGENT,
@@ -108,9 +108,6 @@ class SourceSettings(Section):
     def account(self) -> tuple[str, str]:
         """What the API counts requests by: where it is, and the key."""
         return self.base_url.rstrip("/"), self.api_key.get_secret_value()
-
-
-Fault = Literal["refused", "throttled", "failed"]
 
 
 class SourceError(Exception):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -41,9 +42,9 @@ class Watcher:
     """Observes one source. What it remembers itself need not survive; the state does.
 
     `changed` is told the keys of records whenever what they say of their jobs has changed, `passed_on` each
-    committed event with the record's key and the targets it is for, `polled` how each poll ended.
-    `resting` returns the targets that are not to be reminded of anything just now, `report` is how the polls
-    of this source went before.
+    committed event with the record's key and the targets it is for, `polled` the report after each poll and
+    how it ended. `resting` returns the targets that are not to be reminded of anything just now, `report` is
+    how the polls of this source went before.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Watcher:
         passed_on: Callable[[RecordKey, Event, Sequence[str]], None],
         changed: Callable[[Collection[RecordKey]], None] = lambda _: None,
         rules: RuleBook | None = None,
-        polled: Callable[[str, SourceError | None], None] = lambda *_: None,
+        polled: Callable[[str, PollReport, SourceError | None], None] = lambda *_: None,
         resting: Callable[[], Collection[str]] = tuple,
         report: PollReport | None = None,
         now: Callable[[], datetime] = utc_now,
@@ -112,11 +113,13 @@ class Watcher:
             return self._failed(error)
         self._polls += 1
         self._polling = True
+        started = time.monotonic()
         try:
             wait, fault = await self._observe()
         finally:
             self._polling = False
-        self._polled(self.name, fault)
+        self.report = msgspec.structs.replace(self.report, took_seconds=time.monotonic() - started)
+        self._polled(self.name, self.report, fault)
         return wait
 
     async def end(self) -> None:
@@ -135,7 +138,7 @@ class Watcher:
 
     def _failed(self, error: SourceError) -> timedelta:
         wait = self._fault(error)
-        self._polled(self.name, error)
+        self._polled(self.name, self.report, error)
         return wait
 
     async def _observe(self) -> tuple[timedelta, SourceError | None]:
@@ -149,7 +152,8 @@ class Watcher:
         self._known = reply.fingerprint
         wait = pace.after_success(self._pace, active=self.listed is not None and self.listed[1] > 0)
         now = self._now()
-        self.report = PollReport(last_poll=now, last_good_poll=now, next_poll=now + wait)
+        rejected = self.report.rejected if reply.listing is None else reply.listing.rejected
+        self.report = PollReport(last_poll=now, last_good_poll=now, next_poll=now + wait, rejected=rejected)
         return wait, None
 
     async def _take_in(self, listing: Listing | None) -> None:
@@ -282,6 +286,8 @@ class Watcher:
             next_poll=now + wait,
             failures=failures,
             last_error=error.reason,
+            fault=error.fault,
+            rejected=self.report.rejected,
         )
         return wait
 

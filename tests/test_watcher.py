@@ -294,6 +294,30 @@ async def test_an_odd_element_hides_no_other(
     assert "skipped 3 without a usable job_id or status" in caplog.text
 
 
+async def test_a_report_says_how_long_the_poll_took_what_it_skipped_and_how_it_failed(
+    api: ScriptedServer, path: Path
+) -> None:
+    async with watching(api, path) as watched:
+        for answer, fault in (
+            ([job("j"), {"job_id": 7}], None),
+            ([job("j"), {"job_id": 7}], None),  # an unchanged reply skips as much
+            (web.Response(status=503), "failed"),
+            (web.Response(status=401), "refused"),
+            (web.Response(status=429), "throttled"),
+        ):
+            api.answer = answer
+            await watched.observe()
+            report = watched.watcher.report
+            assert (report.fault, report.rejected) == (fault, 1)
+            assert report.took_seconds is not None
+            assert 0 < report.took_seconds < 20
+        api.answer = [job("j")]
+        await watched.observe()
+        assert watched.watcher.report.rejected == 0
+        watched.watcher.give_up()
+        assert watched.watcher.report.took_seconds is None
+
+
 async def test_of_a_job_that_is_listed_twice_the_last_element_counts(api: ScriptedServer, path: Path) -> None:
     async with watching(api, path) as watched:
         await watched.observe()
