@@ -69,7 +69,13 @@ async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -
         ):
             crew, clock = Crew(tasks), Clock()
             fleet = Fleet(parts, clock, crew)
-            reload = Reload(load, fleet, followed=partial(_follow, heartbeat), told=service.reloading)
+            reload = Reload(
+                load,
+                fleet,
+                followed=partial(_follow, parts, heartbeat),
+                ended=parts.meter.reloaded,
+                told=service.reloading,
+            )
             signals.hung_up = reload.ask
             async with _answering(parts, settings, reload, vitals):
                 crew.start("clock", clock.run())
@@ -101,8 +107,9 @@ async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -
     _log.info("stopped")
 
 
-def _follow(heartbeat: Heartbeat, loaded: Config, found: Difference) -> None:
+def _follow(parts: Parts, heartbeat: Heartbeat, loaded: Config, found: Difference) -> None:
     """Have what is of the whole process follow a changed config, too."""
+    parts.meter.configure(parts.watchers, parts.dispatchers)
     settings = loaded.settings
     if "heartbeat" in found.tables or found.sources.new or found.sources.gone:
         heartbeat.follow(settings.heartbeat, down_after=down_after(settings))
@@ -262,6 +269,7 @@ async def _answering(parts: Parts, settings: Settings, reload: Reload, vitals: V
         records=parts.state.records,
         retry=parts.replays.carry_out,
         muting=parts.muting,
+        meter=parts.meter,
         reload=reload.carry_out,
         targets=parts.dispatchers.keys(),
         quiet=lambda: parts.quiet,

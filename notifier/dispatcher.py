@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from notifier.attempt import attempt
 from notifier.hours import QuietHours
 from notifier.lanes import Lane
-from notifier.model import Delivery, OpenBatch, RecordKey, utc_now
+from notifier.model import Delivery, Event, OpenBatch, RecordKey, utc_now
 from notifier.pauses import Pauses
 from notifier.probe import Probe
 from notifier.quiet import QuietSettings
@@ -52,7 +52,8 @@ class Dispatcher:
     together with others), and `run` returns when nothing is due.
     In `quiet` hours nothing is attempted but replays, excepted events, and the earlier ones of their jobs.
     `died` is called after each commit that made dead letters, `settled` after each attempt with the keys of
-    the records whose deliveries these were, `heard` with source, target and what failed.
+    the records whose deliveries these were, `attempted` after each one with what became of each delivery and
+    its event, `heard` with source, target and what failed.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Dispatcher:
         once: bool = False,
         died: Callable[[], None] = lambda: None,
         settled: Callable[[Sequence[RecordKey]], None] = lambda _: None,
+        attempted: Callable[[Sequence[tuple[Event, Delivery]]], None] = lambda _: None,
         heard: Callable[[str, str, SendError | None], None] = lambda *_: None,
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
@@ -76,6 +78,7 @@ class Dispatcher:
         self._once = once
         self._died = died
         self._settled = settled
+        self._attempted = attempted
         self._heard = heard
         self._now = now
         self._chance = chance
@@ -317,6 +320,7 @@ class Dispatcher:
             wait=None if self._once else wait,
         )
         _log.log(level, "%s: %s", self.name, line, extra=tags_of(judged, receipt, took=took, wait=wait))
+        self._attempted([(event, each) for _, event, each in settlement.deliveries])
         self._heard(_source_of(batch), self.name, error)
         self._settled([key for key, _, _ in found])
         due = time.monotonic() + wait.total_seconds()

@@ -10,6 +10,7 @@ import msgspec
 
 from notifier.assembly import SlackLimits, make_reach, make_sources, make_targets, open_session
 from notifier.dispatcher import Dispatcher
+from notifier.meter import Meter
 from notifier.model import PollReport, RecordKey, utc_now
 from notifier.muting import Muting
 from notifier.notices import Notices
@@ -64,7 +65,10 @@ class Parts:
         self._once = once
         self._polled = polled
         self._limits = SlackLimits()
-        self.pipeline = Pipeline(state, self.dispatchers)
+        self.meter = Meter([source.name for source in settings.sources], settings.targets)
+        self.pipeline = Pipeline(
+            state, self.dispatchers, observed=self.meter.observed, became=self.meter.became
+        )
         self.notices = Notices(
             state=state,
             sources=self.watchers.keys(),
@@ -99,6 +103,7 @@ class Parts:
             once=self._once,
             died=self.notices.look,
             heard=self._heard,
+            attempted=self.meter.attempted,
             settled=self._settled(name),
         )
 
@@ -175,7 +180,8 @@ class Parts:
         for refresher in self.refreshers.values():
             refresher.look(keys)
 
-    def _heard_of_source(self, source: str, _: PollReport, error: SourceError | None) -> None:
+    def _heard_of_source(self, source: str, report: PollReport, error: SourceError | None) -> None:
+        self.meter.polled(source, report)
         self.notices.heard_of_source(source, error)
         self._polled(source, error)
 

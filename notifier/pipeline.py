@@ -1,6 +1,7 @@
 """The flow: what the watchers observe is committed, what is committed the dispatchers deliver."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -10,6 +11,7 @@ import msgspec
 from notifier.dispatcher import Dispatcher
 from notifier.model import (
     Delivery,
+    DeliveryState,
     Event,
     JobKey,
     OpenBatch,
@@ -27,26 +29,37 @@ _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Joins the parts: events of any source go to the dispatchers of their targets."""
+    """Joins the parts: events of any source go to the dispatchers of their targets.
+
+    `observed` is told each committed event with the record's key and the targets it is for, `became` how many
+    deliveries for a target came into a state without an attempt.
+    """
 
     def __init__(
         self,
         state: State,
         dispatchers: Mapping[str, Dispatcher],
         now: Callable[[], datetime] = utc_now,
+        *,
+        observed: Callable[[RecordKey, Event, Sequence[str]], None] = lambda *_: None,
+        became: Callable[[str, DeliveryState, int], None] = lambda *_: None,
     ) -> None:
         self._state = state
         self._dispatchers = dispatchers
+        self._observed = observed
+        self._became = became
         self._now = now
 
     def pass_on(self, key: RecordKey, event: Event, targets: Sequence[str]) -> None:
         """Queue the deliveries of an event that was just committed."""
+        self._observed(key, event, targets)
         for target in targets:
             if (dispatcher := self._dispatchers.get(target)) is not None:  # else it was just taken out
                 dispatcher.add(key, delivery_id(event.id, target))
 
     def resume_one(self, key: RecordKey, delivery: Delivery) -> None:
         """Queue a delivery that was just made pending again."""
+        self._became(delivery.target, "pending", 1)
         if (dispatcher := self._dispatchers.get(delivery.target)) is not None:
             dispatcher.resume(key, delivery)
 
@@ -96,23 +109,24 @@ class Pipeline:
         now = self._now()
         jobs: dict[JobKey, JobUpdate] = {}
         own: dict[str, SourceUpdate] = {}
-        numbers: list[int] = []
+        lost: Counter[str] = Counter()
         for key, record in self._state.records.outboxes():
             source, job_id = key
             known = self._dispatchers if source in sources else ()
-            numbers.append(sum(delivery.target not in known for delivery in pending(record)))
-            if not numbers[-1]:
+            owed = Counter(each.target for each in pending(record) if each.target not in known)
+            if not owed:
                 continue
-            lost = partial(
+            lost += owed
+            given_up = partial(
                 _abandon,
                 targets=tuple(known),
                 reason=LOST_TARGET if source in sources else LOST_SOURCE,
                 now=now,
             )
             if job_id is None:
-                own[source] = lost
+                own[source] = given_up
             else:
-                jobs[source, job_id] = lost
+                jobs[source, job_id] = given_up
         for source, record in self._state.records.sources().items():
             if lost_batches := [
                 each for each in record.batches if not self._can_resume(source, each, sources)
@@ -120,8 +134,10 @@ class Pipeline:
                 own[source] = partial(_without, batches=lost_batches, first=own.get(source))
         if jobs or own:
             await self._state.commit(jobs=jobs, sources=own)
-        if given_up := sum(numbers):
-            what = counted(given_up, "delivery", "deliveries")
+        for target, number in lost.items():
+            self._became(target, "dead", number)
+        if lost:
+            what = counted(lost.total(), "delivery", "deliveries")
             _log.warning("gave up %s: the source or target is no longer configured", what)
 
     def _can_resume(self, source: str, batch: OpenBatch, sources: Collection[str]) -> bool:

@@ -18,6 +18,7 @@ PATHS = [
     "/api/v1/deliveries",
     "/api/v1/events",
     "/api/v1/mutes",
+    "/metrics",
     "/nowhere",
 ]
 

@@ -1,6 +1,7 @@
 """What a process finds in the outbox at its start, with targets in the test's hands and real state files."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -12,7 +13,17 @@ import msgspec
 import pytest
 
 from notifier.dispatcher import Dispatcher
-from notifier.model import Delivery, Event, JobRecord, OpenBatch, RecordKey, Snapshot, SourceRecord, utc_now
+from notifier.model import (
+    Delivery,
+    DeliveryState,
+    Event,
+    JobRecord,
+    OpenBatch,
+    RecordKey,
+    Snapshot,
+    SourceRecord,
+    utc_now,
+)
 from notifier.outbox import LOST_SOURCE, LOST_TARGET, absorb, batch_id, delivery_id, settle, with_events
 from notifier.pipeline import Pipeline
 from notifier.retry import RetryPolicy
@@ -78,7 +89,9 @@ class Process:
             hand.name: Dispatcher(hand, state=state, retry=POLICY, once=once, chance=lambda: 0.5)
             for hand in hands
         }
-        self.pipeline = Pipeline(state, self.dispatchers)
+        self.became: Counter[tuple[str, DeliveryState]] = Counter()
+        """How many deliveries for a target came into a state without an attempt."""
+        self.pipeline = Pipeline(state, self.dispatchers, became=self._note)
 
     async def observe(
         self, job_id: str | None, *names: str, source: str = "s", observed_at: datetime | None = None
@@ -94,6 +107,9 @@ class Process:
                 with_event_of_job = partial(_with_event, event=event, targets=targets)
                 await self.state.commit(jobs={(source, job_id): with_event_of_job})
             self.pipeline.pass_on((source, job_id), event, targets)
+
+    def _note(self, target: str, state: DeliveryState, number: int) -> None:
+        self.became[target, state] += number
 
     async def change(self, key: RecordKey, name: str, target: str = "ops", **changes: Any) -> None:
         """Commit another state of a delivery, as an attempt would."""
@@ -269,6 +285,7 @@ async def test_what_is_owed_to_a_lost_target_is_given_up_and_nobody_is_told(
         record = p.state.records.source("s")
         assert record is not None
         assert record.deaths == {}
+        assert p.became == {("gone", "dead"): 2}
     assert "gave up 2 deliveries: the source or target is no longer configured" in caplog.text
 
 
@@ -287,6 +304,7 @@ async def test_what_is_owed_for_a_lost_source_is_given_up_and_nobody_is_told(pat
         record = p.state.records.source("t")
         assert record is not None
         assert record.deaths == {}
+        assert p.became == {("ops", "dead"): 2}
 
 
 async def test_what_was_lost_once_is_not_given_up_again(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -297,6 +315,7 @@ async def test_what_was_lost_once_is_not_given_up_again(path: Path, caplog: pyte
     caplog.clear()
     async with stored(path, Hand()) as p:
         assert delivery(p.state, ("s", "j"), "1", "gone") == before
+        assert p.became == {}
     assert caplog.messages == []
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from notifier.address import ListenAddress
+from notifier.meter import Meter
 from notifier.model import PollReport
 from notifier.muting import Muting
 from notifier.records import Records
@@ -26,6 +27,7 @@ def daemon_of(
     targets: list[str] | None = None,
     retry: Callable[[Order], Awaitable[list[str]]] = nothing_to_retry,
     muting: Muting | None = None,
+    meter: Meter | None = None,
     polls: Mapping[str, PollReport] = MappingProxyType({}),
     vitals: Callable[[], list[str]] = list,
 ) -> Daemon:
@@ -35,6 +37,7 @@ def daemon_of(
         targets=targets or [],
         retry=retry,
         muting=muting or no_muting(),
+        meter=meter or Meter(),
         polls=lambda: polls,
         state_path=Path("/var/lib/notifier/state.db"),
         started_at=NOW,

@@ -11,6 +11,7 @@ from notifier.replays import RefusedOrderError
 from notifier.web.daemon import Daemon
 from notifier.web.guard import Guard, add_headers
 from notifier.web.lists import in_turn, list_routes
+from notifier.web.metrics import metrics_routes
 from notifier.web.mutes import mute_routes
 from notifier.web.probes import probe_routes
 from notifier.web.reloads import reload_routes
@@ -30,6 +31,7 @@ def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Applicat
     application.on_response_prepare.append(add_headers)
     answer = in_turn()
     application.add_routes(probe_routes(daemon.vitals, daemon.polls))
+    application.add_routes(metrics_routes(daemon, answer))
     application.add_routes(list_routes(daemon, answer))
     application.add_routes(mute_routes(daemon.records, daemon.muting, answer))
     application.add_routes(retry_routes(daemon))

@@ -8,6 +8,7 @@ import msgspec
 
 from notifier.difference import Difference
 from notifier.hours import QuietNow
+from notifier.meter import Meter
 from notifier.model import PollReport, utc_now
 from notifier.muting import Muting
 from notifier.quiet import QuietSettings
@@ -32,6 +33,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Returns the quiet hours of the targets that have some."""
     reload: Callable[[], Awaitable[Difference]] | None = None
     """Has the config read again and followed; None where that cannot be done. Raises ConfigError."""
+    meter: Meter = msgspec.field(default_factory=Meter)
+    """What counts for Prometheus."""
     vitals: Callable[[], list[str]] = list
     """Returns what of the process is dead, a reason each."""
 

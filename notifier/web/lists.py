@@ -17,7 +17,7 @@ from notifier.web.daemon import Daemon
 from notifier.web.reply import paging, reply
 
 Answer = Callable[[Callable[[], Any]], Awaitable[web.Response]]
-"""Makes and encodes an answer in a thread."""
+"""Makes and encodes an answer in a thread; what is an answer already stays as it is."""
 
 
 def in_turn() -> Answer:
@@ -26,9 +26,14 @@ def in_turn() -> Answer:
 
     async def answer(make: Callable[[], Any]) -> web.Response:
         async with turns:
-            return await asyncio.to_thread(lambda: reply(make()))
+            return await asyncio.to_thread(_encoded, make)
 
     return answer
+
+
+def _encoded(make: Callable[[], Any]) -> web.Response:
+    made = make()
+    return made if isinstance(made, web.Response) else reply(made)
 
 
 def list_routes(daemon: Daemon, answer: Answer) -> list[web.RouteDef]:
