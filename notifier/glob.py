@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 
 def matches(glob: str, value: str) -> bool:
@@ -11,6 +11,6 @@ def matches(glob: str, value: str) -> bool:
     return _pattern(glob)(value.casefold()) is not None
 
 
-@cache
+@lru_cache(1000)  # people may ask for any, for as long as the process runs
 def _pattern(glob: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(fnmatch.translate(glob.casefold())).match

@@ -1,11 +1,12 @@
 """Jobs, deliveries and mutes as people and programs are shown them: lists, newest first. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import msgspec
 
+from notifier.catalogue import ALL_JOBS, Catalogue, Wanted
 from notifier.element import read_details
 from notifier.hours import NEVER_QUIET, QuietNow
 from notifier.model import (
@@ -22,7 +23,7 @@ from notifier.model import (
 )
 from notifier.mute import is_of, muting
 from notifier.outbox import pending
-from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_page
+from notifier.page import DEFAULT_LIMIT, Page, make_page
 from notifier.patience import moved_at
 from notifier.payload import Progress, progress_of
 from notifier.rate import is_outdated
@@ -124,17 +125,18 @@ class MuteItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_jobs(
-    records: Records, *, now: datetime, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+    catalogue: Catalogue,
+    *,
+    now: datetime,
+    wanted: Wanted = ALL_JOBS,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
 ) -> Page[JobItem]:
     """Return jobs, the ones ordered last first. Raises BadCursorError."""
-    mutes = {name: record.mutes for name, record in records.sources().items()}
-    found = ((_job_key(key, record), key, record) for key, record in records.jobs())
-    return make_page(
-        found,
-        limit,
-        cursor,
-        lambda key, record: _job_item(key, record, mutes.get(key[0], ()), now),
-    )
+    records = catalogue.records
+    found = ((entry.key, entry.job, records) for entry in wanted.select(catalogue.entries()))
+    page = make_page(found, limit, cursor, lambda key, records: _show_job(records, key, now))
+    return Page([item for item in page.items if item is not None], page.next_cursor)
 
 
 def list_mutes(
@@ -151,9 +153,10 @@ def list_mutes(
 
 
 def list_deliveries(
-    records: Records,
+    catalogue: Catalogue,
     *,
     state: DeliveryState | None = None,
+    target: str | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
     quiet: QuietNow = NEVER_QUIET,
@@ -161,11 +164,42 @@ def list_deliveries(
     """Return deliveries, those of the newest events first. Raises BadCursorError."""
     found = (
         ((_sortable(delivery.created_at), f"{_place(key)}/{place:09}"), key, (record, delivery))
-        for key, record in records.outboxes()
+        for key, record in _outboxes(catalogue, state, target)
         for place, delivery in enumerate(record.deliveries)
-        if state is None or delivery.state == state
+        if state in (None, delivery.state) and target in (None, delivery.target)
     )
     return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
+
+
+def show_job(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datetime) -> JobItem:
+    """Return a job as last seen; `mutes` are those of its source."""
+    snapshot = record.snapshot
+    details = read_details(snapshot.element)
+    is_past = snapshot.stalled_at is not None or is_outdated(snapshot.samples, now)
+    samples = () if is_past else snapshot.samples
+    ends = [mute.until for mute in muting(mutes, key[1], details, now)]
+    states = Counter(delivery.state for delivery in record.deliveries)
+    return JobItem(
+        source=key[0],
+        job_id=key[1],
+        status=record.snapshot.status,
+        job_name=details.job_name,
+        table=details.table,
+        progress=progress_of(details, samples, transporting=snapshot.status == "transporting"),
+        error_message=details.error_message,
+        time_created=details.time_created,
+        time_completed=details.time_completed,
+        first_seen=record.snapshot.first_seen,
+        status_since=record.snapshot.status_since,
+        phases=_phases(snapshot, now),
+        stalled_since=moved_at(snapshot) if snapshot.stalled_at is not None else None,
+        removed=snapshot.is_removed,
+        muted_until=max(ends, default=None),
+        events=len(record.events),
+        pending=states["pending"],
+        dead=states["dead"],
+        job=record.snapshot.element,
+    )
 
 
 def show_mute(records: Records, mute: Mute) -> MuteItem:
@@ -184,6 +218,26 @@ def count_mutes(records: Records, now: datetime) -> int:
     """Return how many mutes hold."""
     held = (mute for record in records.sources().values() for mute in record.mutes if now < mute.until)
     return len({mute.id for mute in held})
+
+
+def _show_job(records: Records, key: JobKey, now: datetime) -> JobItem | None:
+    """Return a job as last seen; None when it is gone."""
+    record, source = records.job(key), records.source(key[0])
+    return None if record is None else show_job(key, record, () if source is None else source.mutes, now)
+
+
+def _outboxes(
+    catalogue: Catalogue, state: DeliveryState | None, target: str | None
+) -> Iterator[tuple[RecordKey, JobRecord | SourceRecord]]:
+    """Yield the records that may have such deliveries."""
+    for source, record in list(catalogue.records.sources().items()):
+        yield (source, None), record
+    for entry in catalogue.entries():
+        found = (each for each in entry.tallies if target in (None, each.target))
+        if any(state is None or each.count(state) for each in found):
+            job = catalogue.records.job(entry.job)
+            if job is not None:
+                yield entry.job, job
 
 
 def _mute_item(held: list[tuple[str, Mute]]) -> MuteItem:
@@ -214,36 +268,6 @@ def _seconds(since: datetime | None, end: datetime | None) -> float | None:
     return None if since is None or end is None else max(0.0, round((end - since).total_seconds(), 3))
 
 
-def _job_item(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datetime) -> JobItem:
-    snapshot = record.snapshot
-    details = read_details(snapshot.element)
-    is_past = snapshot.stalled_at is not None or is_outdated(snapshot.samples, now)
-    samples = () if is_past else snapshot.samples
-    ends = [mute.until for mute in muting(mutes, key[1], details, now)]
-    states = Counter(delivery.state for delivery in record.deliveries)
-    return JobItem(
-        source=key[0],
-        job_id=key[1],
-        status=record.snapshot.status,
-        job_name=details.job_name,
-        table=details.table,
-        progress=progress_of(details, samples, transporting=snapshot.status == "transporting"),
-        error_message=details.error_message,
-        time_created=details.time_created,
-        time_completed=details.time_completed,
-        first_seen=record.snapshot.first_seen,
-        status_since=record.snapshot.status_since,
-        phases=_phases(snapshot, now),
-        stalled_since=moved_at(snapshot) if snapshot.stalled_at is not None else None,
-        removed=snapshot.is_removed,
-        muted_until=max(ends, default=None),
-        events=len(record.events),
-        pending=states["pending"],
-        dead=states["dead"],
-        job=record.snapshot.element,
-    )
-
-
 def _delivery_item(
     key: RecordKey, record: JobRecord | SourceRecord, delivery: Delivery, *, quiet: QuietNow
 ) -> DeliveryItem:
@@ -271,11 +295,6 @@ def _delivery_item(
         history=delivery.history,
         quiet_until=quiet.holds(delivery, "" if event.again else event.type),
     )
-
-
-def _job_key(key: JobKey, record: JobRecord) -> PageKey:
-    created = read_details(record.snapshot.element).time_created or record.snapshot.first_seen
-    return _sortable(created), "/".join(key)
 
 
 def _place(key: RecordKey) -> str:

@@ -27,6 +27,8 @@ class Records:
         self._jobs: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
         self.dead = 0
         """How many dead letters they hold."""
+        self.version = 0
+        """Another one after each change."""
 
     def load(self, documents: Iterable[tuple[str, bytes]], store: str) -> None:
         """Take in the documents of a store. Raises StoreError, naming it, when one cannot be read."""
@@ -63,6 +65,7 @@ class Records:
                 self._jobs[source].pop(job_id, None)
             else:
                 self._jobs[source][job_id] = document
+        self.version += 1  # after the change: whoever saw the old one must look again
 
     def source(self, name: str) -> SourceRecord | None:
         """Return what is known about a source."""
@@ -75,7 +78,7 @@ class Records:
     def job(self, key: JobKey) -> JobRecord | None:
         """Return what is known about a job."""
         source, job_id = key
-        document = self._jobs[source].get(job_id)
+        document = self._jobs.get(source, {}).get(job_id)  # whoever asks may name any source
         return None if document is None else decode_job(document)
 
     def outbox(self, key: RecordKey) -> JobRecord | SourceRecord | None:
@@ -95,10 +98,15 @@ class Records:
 
     def jobs(self) -> Iterator[tuple[JobKey, JobRecord]]:
         """Yield all jobs, as they are now, with what is known about them."""
+        for key, document in self.documents():
+            yield key, decode_job(document)
+
+    def documents(self) -> Iterator[tuple[JobKey, bytes]]:
+        """Yield the documents of all jobs, as they are now."""
         now = [(source, list(documents.items())) for source, documents in list(self._jobs.items())]
         for source, documents in now:
             for job_id, document in documents:
-                yield (source, job_id), decode_job(document)
+                yield (source, job_id), document
 
 
 def count_dead(record: JobRecord | SourceRecord | None) -> int:

@@ -3,20 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from itertools import chain
+from operator import itemgetter
 from types import MappingProxyType
 
 import msgspec
 
+from notifier.catalogue import Catalogue, Tally, tally
 from notifier.hours import NEVER_QUIET, QuietNow
-from notifier.model import (
-    Delivery,
-    DeliveryState,
-    Outage,
-    PollReport,
-    SourceRecord,
-    is_active,
-)
-from notifier.records import Records
+from notifier.model import Outage, PollReport, SourceRecord
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,19 +62,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_sources(
-    records: Records, polls: Mapping[str, PollReport] = MappingProxyType({})
+    catalogue: Catalogue, polls: Mapping[str, PollReport] = MappingProxyType({})
 ) -> list[SourceView]:
     """Return the sources that are stored or polled, by name."""
     statuses: defaultdict[str, Counter[str]] = defaultdict(Counter)
     active: Counter[str] = Counter()
     stalled: Counter[str] = Counter()
-    for (source, _), record in records.jobs():
-        snapshot = record.snapshot
-        statuses[source][snapshot.status] += 1
-        if is_active(snapshot.status) and not snapshot.is_removed:
-            active[source] += 1
-            stalled[source] += snapshot.stalled_at is not None
-    stored = records.sources()
+    for entry in catalogue.entries():
+        statuses[entry.source][entry.status] += 1
+        if entry.is_active:
+            active[entry.source] += 1
+            stalled[entry.source] += entry.stalled
+    stored = catalogue.records.sources()
     return [
         SourceView(
             name=name,
@@ -95,61 +89,41 @@ def list_sources(
 
 
 def list_targets(
-    records: Records, names: Collection[str] = (), quiet: QuietNow = NEVER_QUIET
+    catalogue: Catalogue, names: Collection[str] = (), quiet: QuietNow = NEVER_QUIET
 ) -> list[TargetView]:
     """Return these targets and all that have deliveries, by name."""
-    counts: defaultdict[str, Counter[DeliveryState]] = defaultdict(Counter)
-    oldest: dict[str, Delivery] = {}
-    telling: dict[str, Delivery] = {}
-    for _, record in records.outboxes():
-        for each in record.deliveries:
-            counts[each.target][each.state] += 1
-            if each.state == "pending":
-                oldest[each.target] = min(oldest.get(each.target, each), each, key=_created_at)
-            if each.last_error is not None:
-                telling[each.target] = max(telling.get(each.target, each), each, key=_weight)
-    outages = {
-        name: outage for record in records.sources().values() for name, outage in record.outages.items()
-    }
+    sources = list(catalogue.records.sources().values())
+    counted: defaultdict[str, list[Tally]] = defaultdict(list)
+    for tallies in chain(map(tally, sources), (entry.tallies for entry in catalogue.entries())):
+        for each in tallies:
+            counted[each.target].append(each)
+    outages = {name: outage for record in sources for name, outage in record.outages.items()}
     return [
-        msgspec.structs.replace(
-            _target_view(name, counts[name], oldest.get(name), telling.get(name), outages.get(name)),
-            quiet_until=quiet.until(name),
-        )
-        for name in sorted({*names, *counts})
+        _target_view(name, counted[name], outages.get(name), quiet.until(name))
+        for name in sorted({*names, *counted})
     ]
 
 
 def _target_view(
-    name: str,
-    counts: Counter[DeliveryState],
-    oldest: Delivery | None,
-    telling: Delivery | None,
-    outage: Outage | None,
+    name: str, tallies: list[Tally], outage: Outage | None, quiet_until: datetime | None
 ) -> TargetView:
-    error = None if telling is None else telling.last_error
-    if outage is not None and (telling is None or telling.state != "pending"):
+    oldest = (each.oldest_pending for each in tallies if each.oldest_pending is not None)
+    told = ((each.error_weight, each.error) for each in tallies if each.error_weight is not None)
+    weight, error = max(told, key=itemgetter(0), default=((False, None), None))
+    is_waiting, _ = weight
+    if outage is not None and not is_waiting:
         error = outage.reason
     return TargetView(
         name=name,
-        pending=counts["pending"],
-        delivered=counts["delivered"],
-        dead=counts["dead"],
-        oldest_pending=None if oldest is None else oldest.created_at,
+        pending=sum(each.pending for each in tallies),
+        delivered=sum(each.delivered for each in tallies),
+        dead=sum(each.dead for each in tallies),
+        oldest_pending=min(oldest, default=None),
         last_error=error,
         failing_since=None if outage is None else outage.since,
+        quiet_until=quiet_until,
     )
 
 
 def _outage(record: SourceRecord | None) -> Outage | None:
     return None if record is None else record.outage
-
-
-def _created_at(delivery: Delivery) -> datetime:
-    return delivery.created_at
-
-
-def _weight(delivery: Delivery) -> tuple[bool, datetime]:
-    """Return how much a delivery's error says of its target now: most, if it still waits and failed last."""
-    last = delivery.history[-1].at if delivery.history else delivery.ended_at or delivery.created_at
-    return delivery.state == "pending", last

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.catalogue import Catalogue
 from notifier.items import (
     DeliveryItem,
     JobItem,
@@ -60,7 +61,7 @@ def test_the_job_ordered_last_comes_first() -> None:
             "last": record(time_created=rfc3339(at(0))),
         }
     )
-    assert ids(list_jobs(records, now=NOW)) == ["first", "middle", "last"]
+    assert ids(list_jobs(Catalogue(records), now=NOW)) == ["first", "middle", "last"]
 
 
 def test_a_job_without_a_usable_time_counts_as_ordered_when_it_was_first_seen() -> None:
@@ -72,7 +73,7 @@ def test_a_job_without_a_usable_time_counts_as_ordered_when_it_was_first_seen() 
             "new": record(seen=9, time_created=rfc3339(at(-1))),
         }
     )
-    assert ids(list_jobs(records, now=NOW)) == ["new", "odd", "seen", "old"]
+    assert ids(list_jobs(Catalogue(records), now=NOW)) == ["new", "odd", "seen", "old"]
 
 
 def test_times_are_compared_as_instants() -> None:
@@ -83,7 +84,7 @@ def test_times_are_compared_as_instants() -> None:
             "nine in London": record(time_created="2026-01-31T09:00:00.5"),
         }
     )
-    assert ids(list_jobs(records, now=NOW)) == ["nine in London", "noon in Tokyo", "year 999"]
+    assert ids(list_jobs(Catalogue(records), now=NOW)) == ["nine in London", "noon in Tokyo", "year 999"]
 
 
 def test_a_job_is_shown_with_what_is_known_of_it() -> None:
@@ -96,7 +97,7 @@ def test_a_job_is_shown_with_what_is_known_of_it() -> None:
         delivery("4", state="pending"),
     ]
     records = of({"j1": record(*deliveries, status="transporting", seen=3, element=raw)})
-    assert list_jobs(records, now=NOW) == Page(
+    assert list_jobs(Catalogue(records), now=NOW) == Page(
         [
             JobItem(
                 source="allium",
@@ -127,14 +128,14 @@ def test_a_job_is_shown_with_what_is_known_of_it() -> None:
 def test_jobs_of_two_sources_with_one_id_are_two_jobs() -> None:
     records = of({"j": record()}, "a")
     put(records, [(("b", "j"), record())])
-    assert [item.source for item in list_jobs(records, now=NOW).items] == ["b", "a"]
+    assert [item.source for item in list_jobs(Catalogue(records), now=NOW).items] == ["b", "a"]
 
 
 @given(hostile_events())
 def test_whatever_an_element_holds_its_job_can_be_shown_and_read_back(event: Event) -> None:
     assert not isinstance(event.payload, msgspec.UnsetType)
     element = bytes(read_payload(event.payload).data.job)
-    page = list_jobs(of({"j": record(element=element)}), now=NOW)
+    page = list_jobs(Catalogue(of({"j": record(element=element)})), now=NOW)
     assert msgspec.json.decode(msgspec.json.encode(page), type=Page[JobItem]) == page
 
 
@@ -147,7 +148,7 @@ def seen(status: str = "transporting", fields: dict[str, Any] | None = None, **s
 def shown(job: JobRecord, *mutes: Mute, minutes: float = 60) -> JobItem:
     records = of({"j": job})
     records.put({"allium": SourceRecord(id="s", baseline_at=NOW, mutes=mutes)}, {})
-    [item] = list_jobs(records, now=at(minutes)).items
+    [item] = list_jobs(Catalogue(records), now=at(minutes)).items
     return item
 
 
@@ -245,7 +246,7 @@ def test_a_job_is_shown_with_the_time_until_which_a_mute_of_its_source_is_about_
     assert shown(job, *mutes).muted_until == until
     records = of({"j": job})
     records.put({"other": SourceRecord(id="o", mutes=tuple(mutes))}, {})
-    assert list_jobs(records, now=at(60)).items[0].muted_until is None, "of another source"
+    assert list_jobs(Catalogue(records), now=at(60)).items[0].muted_until is None, "of another source"
 
 
 # ----------------------------------------------------------------------------------------- mutes
@@ -331,13 +332,20 @@ def test_deliveries_of_the_newest_event_come_first() -> None:
             "b": record(delivery("2", created=2), delivery("3", created=3)),
         }
     )
-    assert [item.id for item in list_deliveries(records).items] == ["dlv_4", "dlv_3", "dlv_2", "dlv_1"]
+    assert [item.id for item in list_deliveries(Catalogue(records)).items] == [
+        "dlv_4",
+        "dlv_3",
+        "dlv_2",
+        "dlv_1",
+    ]
 
 
 def test_deliveries_of_one_job_and_one_instant_keep_their_order_newest_first() -> None:
     together = [delivery(str(number)) for number in range(12)]
     records = of({"a": record(*together)})
-    assert [item.id for item in list_deliveries(records).items] == [d.id for d in reversed(together)]
+    assert [item.id for item in list_deliveries(Catalogue(records)).items] == [
+        d.id for d in reversed(together)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -350,7 +358,7 @@ def test_deliveries_can_be_had_by_their_state(state: DeliveryState | None, shown
         delivery("b", state="delivered", created=2),
         delivery("c", state="dead", created=3),
     ]
-    items = list_deliveries(of({"j": record(*each)}), state=state).items
+    items = list_deliveries(Catalogue(of({"j": record(*each)})), state=state).items
     assert [item.id for item in items] == [f"dlv_{name}" for name in shown]
 
 
@@ -366,7 +374,7 @@ def test_a_delivery_is_shown_with_the_event_it_is_of() -> None:
         last_error="answered 503",
     )
     records = of({"j": record(delivery("1"), pending)})
-    assert list_deliveries(records).items[0] == DeliveryItem(
+    assert list_deliveries(Catalogue(records)).items[0] == DeliveryItem(
         id="dlv_2",
         event_id="evt_2",
         type="backfill.staging",
@@ -405,7 +413,7 @@ def own(*deliveries: Delivery, type_: str = "delivery.dead") -> SourceRecord:
 def test_deliveries_of_events_about_no_job_are_listed_among_the_others() -> None:
     records = of({"j": record(delivery("1", created=1), delivery("3", created=3))})
     records.put({"allium": own(delivery("2", state="pending", created=2, target="data"))}, {})
-    items = list_deliveries(records).items
+    items = list_deliveries(Catalogue(records)).items
     assert [(item.id, item.job_id) for item in items] == [("dlv_3", "j"), ("dlv_2", None), ("dlv_1", "j")]
     assert items[1] == DeliveryItem(
         id="dlv_2",
@@ -425,13 +433,16 @@ def test_deliveries_of_events_about_no_job_are_listed_among_the_others() -> None
         summary="summary of evt_2",
     )
     assert json.loads(msgspec.json.encode(items[1]))["job_id"] is None
-    assert [item.id for item in list_deliveries(records, state="pending").items] == ["dlv_2"]
+    assert [item.id for item in list_deliveries(Catalogue(records), state="pending").items] == ["dlv_2"]
 
 
 def test_a_job_whose_id_is_empty_is_not_taken_for_the_source_itself() -> None:
     records = of({"": record(delivery("1", created=1))})
     records.put({"allium": own(delivery("2", created=1))}, {})
-    assert {item.id: item.job_id for item in list_deliveries(records).items} == {"dlv_1": "", "dlv_2": None}
+    assert {item.id: item.job_id for item in list_deliveries(Catalogue(records)).items} == {
+        "dlv_1": "",
+        "dlv_2": None,
+    }
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -440,10 +451,10 @@ def test_pages_hold_deliveries_about_jobs_and_about_none_once_each(limit: int) -
     put(records, [(("b", "j"), record(delivery("4")))])
     records.put({"allium": own(delivery("5"), delivery("6")), "b": own(delivery("7"))}, {})
     seen: list[str] = []
-    page = list_deliveries(records, limit=limit)
+    page = list_deliveries(Catalogue(records), limit=limit)
     while page.next_cursor is not None:
         seen += (item.id for item in page.items)
-        page = list_deliveries(records, limit=limit, cursor=page.next_cursor)
+        page = list_deliveries(Catalogue(records), limit=limit, cursor=page.next_cursor)
     seen += (item.id for item in page.items)
     assert sorted(seen) == [f"dlv_{number}" for number in range(1, 8)]
 
@@ -452,17 +463,17 @@ def test_deliveries_about_no_job_count_for_their_target() -> None:
     records = of({"j": record(delivery("1"))})
     letters = [delivery("2", state="dead", ended_at=at(5), last_error="no"), delivery("3", state="pending")]
     records.put({"allium": own(*letters)}, {})
-    assert list_targets(records) == [
+    assert list_targets(Catalogue(records)) == [
         TargetView(name="ops", delivered=1, dead=1, pending=1, oldest_pending=at(0), last_error="no")
     ]
 
 
 def waits(*deliveries: Delivery) -> dict[str, str]:
     """Return what waits for what, of a job as of a source."""
-    by_job = list_deliveries(of({"j": record(*deliveries)})).items
+    by_job = list_deliveries(Catalogue(of({"j": record(*deliveries)}))).items
     records = Records()
     records.put({"allium": own(*deliveries)}, {})
-    by_source = list_deliveries(records).items
+    by_source = list_deliveries(Catalogue(records)).items
     assert [item.waits_for for item in by_job] == [item.waits_for for item in by_source]
     return {item.id.removeprefix("dlv_"): item.waits_for for item in by_job if item.waits_for is not None}
 
@@ -522,13 +533,13 @@ def test_attempts_are_shown_with_the_last_answer_s_status(
     history: tuple[Attempt, ...], status: int | None
 ) -> None:
     dead = delivery("1", state="dead", attempts=len(history), history=history, answer="no\nlonger")
-    [item] = list_deliveries(of({"j": record(dead)})).items
+    [item] = list_deliveries(Catalogue(of({"j": record(dead)}))).items
     assert (item.status, item.answer, item.history) == (status, "no\nlonger", history)
 
 
 def test_attempts_are_told_to_programs_with_each_of_their_fields() -> None:
     dead = delivery("1", state="dead", history=_HISTORY, answer="é\x00")
-    [item] = json.loads(msgspec.json.encode(list_deliveries(of({"j": record(dead)})).items))
+    [item] = json.loads(msgspec.json.encode(list_deliveries(Catalogue(of({"j": record(dead)}))).items))
     assert (item["status"], item["answer"]) == (400, "é\x00")
     assert item["history"][1:] == [
         {
@@ -555,15 +566,15 @@ def test_attempts_are_told_to_programs_with_each_of_their_fields() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
 def test_a_page_has_as_many_items_as_asked_for_and_the_last_one_leads_nowhere(limit: int) -> None:
     records = of({str(number): record(seen=number) for number in range(4)})
-    page = list_jobs(records, limit=limit, now=NOW)
+    page = list_jobs(Catalogue(records), limit=limit, now=NOW)
     assert ids(page) == ["3", "2", "1", "0"][:limit]
     assert (page.next_cursor is None) == (limit >= 4)
 
 
 def test_a_list_without_anything_in_it_is_one_empty_page() -> None:
-    assert list_jobs(Records(), now=NOW) == Page([], None)
-    assert list_deliveries(Records()) == Page([], None)
-    assert list_deliveries(of({"j": record(delivery("1"))}), state="dead") == Page([], None)
+    assert list_jobs(Catalogue(Records()), now=NOW) == Page([], None)
+    assert list_deliveries(Catalogue(Records())) == Page([], None)
+    assert list_deliveries(Catalogue(of({"j": record(delivery("1"))})), state="dead") == Page([], None)
 
 
 @pytest.mark.parametrize(
@@ -578,7 +589,11 @@ def test_a_list_without_anything_in_it_is_one_empty_page() -> None:
 )
 @pytest.mark.parametrize(
     "lists",
-    [functools.partial(list_jobs, now=NOW), functools.partial(list_mutes, now=NOW), list_deliveries],
+    [
+        lambda records, cursor: list_jobs(Catalogue(records), now=NOW, cursor=cursor),
+        lambda records, cursor: list_deliveries(Catalogue(records), cursor=cursor),
+        functools.partial(list_mutes, now=NOW),
+    ],
 )
 def test_a_cursor_that_no_page_gave_is_refused(lists: Callable[..., Any], cursor: str) -> None:
     with pytest.raises(BadCursorError, match="not a cursor that a page gave"):
@@ -598,7 +613,7 @@ def test_pages_hold_each_job_once_while_others_are_added(
     put(records, ((key, record(seen=time)) for key, time in before.items()))
     known, seen = set(before), list[JobKey]()
     additions = iter(meanwhile)
-    page = list_jobs(records, limit=limit, now=NOW)
+    page = list_jobs(Catalogue(records), limit=limit, now=NOW)
     while True:
         assert len(page.items) <= limit
         seen += ((item.source, item.job_id) for item in page.items)
@@ -607,7 +622,7 @@ def test_pages_hold_each_job_once_while_others_are_added(
         new = {key: time for key, time in next(additions, {}).items() if key not in known}
         put(records, ((key, record(seen=time)) for key, time in new.items()))
         known |= new.keys()
-        page = list_jobs(records, limit=limit, cursor=page.next_cursor, now=NOW)
+        page = list_jobs(Catalogue(records), limit=limit, cursor=page.next_cursor, now=NOW)
     assert len(seen) == len(set(seen)), "none twice"
     assert set(before) <= set(seen) <= known
 
@@ -637,7 +652,7 @@ def test_pages_hold_each_delivery_once_while_jobs_have_further_events(
     expected = {d.id for each in jobs.values() for d in each if state in (None, d.state)}
     seen: list[str] = []
     additions = iter(meanwhile)
-    page = list_deliveries(records, state=state, limit=limit)
+    page = list_deliveries(Catalogue(records), state=state, limit=limit)
     while True:
         seen += (item.id for item in page.items)
         if page.next_cursor is None:
@@ -645,7 +660,7 @@ def test_pages_hold_each_delivery_once_while_jobs_have_further_events(
         for key in next(additions, []):
             jobs.setdefault(key, []).append(delivery(str(next(numbers)), state="pending", created=9))
         put(records, ((key, record(*each)) for key, each in jobs.items()))
-        page = list_deliveries(records, state=state, limit=limit, cursor=page.next_cursor)
+        page = list_deliveries(Catalogue(records), state=state, limit=limit, cursor=page.next_cursor)
     assert sorted(seen) == sorted(expected), "what came later is newer than every cursor"
 
 
@@ -656,7 +671,7 @@ def test_a_source_is_shown_with_its_jobs_by_status_the_most_frequent_first() -> 
     statuses = ["staging", "completed", "completed", "completed", "paused", "paused", "failed"]
     records = of({str(number): record(status=status) for number, status in enumerate(statuses)})
     records.put({"allium": SourceRecord(id="x", baseline_at=at(-5))}, {})
-    [source] = list_sources(records)
+    [source] = list_sources(Catalogue(records))
     assert source == SourceView(
         name="allium",
         jobs={"completed": 3, "paused": 2, "staging": 1, "failed": 1},
@@ -682,7 +697,7 @@ def test_of_the_active_jobs_of_a_source_those_that_are_stalled_are_counted() -> 
         }
     )
     records.put({"allium": SourceRecord(id="x")}, {})
-    [source] = list_sources(records)
+    [source] = list_sources(Catalogue(records))
     assert (source.active, source.stalled, sum(source.jobs.values())) == (4, 3, 6)
 
 
@@ -692,7 +707,7 @@ def test_a_source_is_shown_with_the_time_since_which_it_fails_told_or_not(told_a
     records = Records()
     of_target = {"ops": Outage(since=at(-9), reason="no")}
     records.put({"a": SourceRecord(id="a", outage=outage), "b": SourceRecord(id="b", outages=of_target)}, {})
-    assert [view.failing_since for view in list_sources(records, {"c": PollReport()})] == [
+    assert [view.failing_since for view in list_sources(Catalogue(records), {"c": PollReport()})] == [
         *(at(-3), None, None),
     ]
 
@@ -701,7 +716,7 @@ def test_sources_are_those_that_are_stored_and_those_that_are_polled() -> None:
     records = Records()
     records.put({name: SourceRecord(id=name, baseline_at=NOW) for name in ("gone", "both")}, {})
     polls = {name: PollReport(last_poll=at(1), failures=2, last_error="no") for name in ("new", "both")}
-    views = {view.name: view for view in list_sources(records, polls)}
+    views = {view.name: view for view in list_sources(Catalogue(records), polls)}
     assert list(views) == ["both", "gone", "new"]
     assert (views["gone"].baseline_at, views["gone"].polls) == (NOW, None)
     assert (views["new"].baseline_at, views["new"].polls) == (None, polls["new"])
@@ -710,7 +725,7 @@ def test_sources_are_those_that_are_stored_and_those_that_are_polled() -> None:
 
 def test_targets_are_those_that_are_configured_and_those_with_deliveries() -> None:
     records = of({"j": record(delivery("1", target="gone"))})
-    assert list_targets(records, ["ops", "data"]) == [
+    assert list_targets(Catalogue(records), ["ops", "data"]) == [
         TargetView(name="data"),
         TargetView(name="gone", delivered=1),
         TargetView(name="ops"),
@@ -726,7 +741,7 @@ def test_the_deliveries_of_a_target_are_counted_by_state() -> None:
             "b": record(delivery("4"), delivery("5"), delivery("6", target="data")),
         }
     )
-    views = {view.name: view for view in list_targets(records)}
+    views = {view.name: view for view in list_targets(Catalogue(records))}
     assert (views["ops"].pending, views["ops"].delivered, views["ops"].dead) == (1, 3, 1)
     assert (views["data"].pending, views["data"].delivered, views["data"].dead) == (0, 1, 0)
 
@@ -769,7 +784,7 @@ def test_a_target_s_error_is_the_last_of_what_waits_or_else_of_the_last_dead_let
 ) -> None:
     jobs = {each.id: record(each) for each in deliveries}
     records = of(dict(reversed(jobs.items())) if turned else jobs)
-    [view] = list_targets(records, ["ops"])
+    [view] = list_targets(Catalogue(records), ["ops"])
     assert (view.oldest_pending, view.last_error) == (oldest, error)
 
 
@@ -789,5 +804,5 @@ def test_why_a_target_fails_is_told_also_when_nothing_waits_for_it(last: list[De
     records = of({each.id: record(each) for each in last})
     outage = Outage(since=at(2), reason="the token was revoked")
     records.put({"allium": SourceRecord(id="0" * 32, baseline_at=NOW, outages={"ops": outage})}, {})
-    [view] = list_targets(records, ["ops"])
+    [view] = list_targets(Catalogue(records), ["ops"])
     assert (view.last_error, view.failing_since) == (error, at(2))

@@ -20,6 +20,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from notifier import __version__
+from notifier.catalogue import Catalogue
 from notifier.items import DeliveryItem, JobItem, list_deliveries, list_jobs
 from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
 from notifier.muting import Muting
@@ -112,8 +113,8 @@ async def test_the_status_is_that_of_this_process(tmp_path: Path) -> None:
         "state": f"{tmp_path}/state.db",
         "mutes": 0,
     }
-    assert status["sources"] == msgspec.to_builtins(list_sources(records, {"allium": polls}))
-    assert status["targets"] == msgspec.to_builtins(list_targets(records, ["data"]))
+    assert status["sources"] == msgspec.to_builtins(list_sources(Catalogue(records), {"allium": polls}))
+    assert status["targets"] == msgspec.to_builtins(list_targets(Catalogue(records), ["data"]))
     assert [target["name"] for target in status["targets"]] == ["data", "ops"]
 
 
@@ -162,12 +163,12 @@ async def test_pages_lead_from_one_to_the_next(tmp_path: Path) -> None:
     records = some_records()
     async with asked(records, tmp_path) as client:
         for path, type_, all_of_it in (
-            ("/api/v1/jobs?limit=2", Page[JobItem], list_jobs(records, now=NOW)),
-            ("/api/v1/deliveries?limit=1", Page[DeliveryItem], list_deliveries(records)),
+            ("/api/v1/jobs?limit=2", Page[JobItem], list_jobs(Catalogue(records), now=NOW)),
+            ("/api/v1/deliveries?limit=1", Page[DeliveryItem], list_deliveries(Catalogue(records))),
             (
                 "/api/v1/deliveries?limit=1&state=pending",
                 Page[DeliveryItem],
-                list_deliveries(records, state="pending"),
+                list_deliveries(Catalogue(records), state="pending"),
             ),
         ):
             items: list[Any] = []

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlencode
 
 from notifier import __version__
+from notifier.catalogue import Catalogue
 from notifier.commands.link import Link, find_daemon
 from notifier.items import (
     DeliveryItem,
@@ -81,25 +82,26 @@ class _File:
         self._path = path
         self._records = Records()
         self._records.load(read_state(path), str(path))
+        self._catalogue = Catalogue(self._records)
 
     def status(self) -> Status:
         return Status(
             running=False,
             version=__version__,
             state=str(self._path),
-            sources=list_sources(self._records),
-            targets=list_targets(self._records),
+            sources=list_sources(self._catalogue),
+            targets=list_targets(self._catalogue),
             mutes=count_mutes(self._records, utc_now()),
         )
 
     def jobs(self, wanted: int | None) -> Iterator[JobItem]:
-        return iter(list_jobs(self._records, now=utc_now(), limit=wanted or _ALL).items)
+        return iter(list_jobs(self._catalogue, now=utc_now(), limit=wanted or _ALL).items)
 
     def mutes(self) -> Iterator[MuteItem]:
         return iter(list_mutes(self._records, now=utc_now(), limit=_ALL).items)
 
     def deliveries(self, state: DeliveryState | None, wanted: int | None) -> Iterator[DeliveryItem]:
-        return iter(list_deliveries(self._records, state=state, limit=wanted or _ALL).items)
+        return iter(list_deliveries(self._catalogue, state=state, limit=wanted or _ALL).items)
 
 
 _ALL = 10**9

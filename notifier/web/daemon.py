@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
+from notifier.catalogue import Catalogue
 from notifier.difference import Difference
 from notifier.hours import QuietNow
 from notifier.meter import Meter
@@ -16,7 +18,7 @@ from notifier.records import Records
 from notifier.replays import Order
 
 
-class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+class Daemon(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What is asked about."""
 
     records: Records
@@ -37,6 +39,11 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """What counts for Prometheus."""
     vitals: Callable[[], list[str]] = list
     """Returns what of the process is dead, a reason each."""
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Of its records: one for all that asks."""
+        return Catalogue(self.records)
 
     @property
     def quiet_now(self) -> QuietNow:

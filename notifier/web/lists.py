@@ -44,7 +44,7 @@ def list_routes(daemon: Daemon, answer: Answer) -> list[web.RouteDef]:
 
     async def jobs(request: web.Request) -> web.Response:
         limit, cursor = paging(request)
-        return await answer(partial(list_jobs, daemon.records, now=utc_now(), limit=limit, cursor=cursor))
+        return await answer(partial(list_jobs, daemon.catalogue, now=utc_now(), limit=limit, cursor=cursor))
 
     async def deliveries(request: web.Request) -> web.Response:
         limit, cursor = paging(request)
@@ -53,7 +53,7 @@ def list_routes(daemon: Daemon, answer: Answer) -> list[web.RouteDef]:
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
         quiet = daemon.quiet_now
         return await answer(
-            partial(list_deliveries, daemon.records, state=state, limit=limit, cursor=cursor, quiet=quiet)
+            partial(list_deliveries, daemon.catalogue, state=state, limit=limit, cursor=cursor, quiet=quiet)
         )
 
     async def events(request: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ def overview(daemon: Daemon) -> Status:
         pid=os.getpid(),
         started_at=daemon.started_at,
         state=str(daemon.state_path),
-        sources=list_sources(daemon.records, daemon.polls()),
-        targets=list_targets(daemon.records, daemon.targets, daemon.quiet_now),
+        sources=list_sources(daemon.catalogue, daemon.polls()),
+        targets=list_targets(daemon.catalogue, daemon.targets, daemon.quiet_now),
         mutes=count_mutes(daemon.records, utc_now()),
     )
