@@ -34,7 +34,7 @@ from notifier.views import list_sources, list_targets
 from notifier.web.api import make_application
 from notifier.web.daemon import Daemon
 from notifier.web.socket import served_beside
-from tests.records import NOW, at, delivery, no_muting, nothing_to_retry, of, record, write_state
+from tests.records import NOW, at, delivery, no_muting, nothing_to_retry, of, put, record, write_state
 
 
 class Client:
@@ -157,6 +157,39 @@ async def test_lists_are_newest_first(tmp_path: Path, path: str, names: list[str
         page = await client.get(path)
     assert page.keys() == {"items", "next_cursor"}
     assert [item.get("id") or item["job_id"] for item in page["items"]] == names
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "dcba"),
+        ("status=&source=&table=&q=", "dcba"),
+        ("status=failed", "b"),
+        ("status=active", "ca"),
+        ("status=paused", ""),
+        ("source=beam", "d"),
+        ("source=allium&status=completed", ""),
+        ("table=BASE.*", "ba"),
+        ("table=base", ""),
+        ("q=%E2%82%AC", "c"),
+        ("q=dex&table=base.*&status=failed&source=allium", "b"),
+        ("limit=1&status=active", "c"),
+    ],
+)
+async def test_jobs_are_found_by_status_source_table_and_text(
+    tmp_path: Path, query: str, expected: str
+) -> None:
+    records = of(
+        {
+            "a": record(table="base.raw.logs", job_name="Raw logs"),
+            "b": record(table="base.dex.trades", status="failed", seen=1),
+            "c": record(table="eth.dex.trades", job_name="1 000 €", seen=2),
+        }
+    )
+    put(records, [(("beam", "d"), record(status="completed", seen=3))])
+    async with asked(records, tmp_path) as client:
+        page = await client.get(f"/api/v1/jobs?{query}")
+    assert [item["job_id"] for item in page["items"]] == list(expected)
 
 
 async def test_pages_lead_from_one_to_the_next(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from notifier.model import DELIVERY_STATES, is_delivery_state, utc_now
 from notifier.timeline import list_events
 from notifier.views import Status, list_sources, list_targets
 from notifier.web.daemon import Daemon
-from notifier.web.reply import paging, reply
+from notifier.web.reply import paging, reply, wanted_jobs
 
 Answer = Callable[[Callable[[], Any]], Awaitable[web.Response]]
 """Makes and encodes an answer in a thread; what is an answer already stays as it is."""
@@ -44,7 +44,10 @@ def list_routes(daemon: Daemon, answer: Answer) -> list[web.RouteDef]:
 
     async def jobs(request: web.Request) -> web.Response:
         limit, cursor = paging(request)
-        return await answer(partial(list_jobs, daemon.catalogue, now=utc_now(), limit=limit, cursor=cursor))
+        wanted = wanted_jobs(request)
+        return await answer(
+            partial(list_jobs, daemon.catalogue, now=utc_now(), wanted=wanted, limit=limit, cursor=cursor)
+        )
 
     async def deliveries(request: web.Request) -> web.Response:
         limit, cursor = paging(request)

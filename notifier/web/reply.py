@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from notifier.catalogue import Wanted
 from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT
 
 
@@ -14,6 +15,17 @@ def paging(request: web.Request) -> tuple[int, str | None]:
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LARGEST_LIMIT):
         raise web.HTTPBadRequest(text=f"limit must be a number from 1 to {LARGEST_LIMIT}")
     return int(limit), request.query.get("cursor")
+
+
+def wanted_jobs(request: web.Request) -> Wanted:
+    """Return which jobs are wanted; a filter that is left empty, as forms do, is none."""
+    query = request.query
+    return Wanted(
+        status=query.get("status") or None,
+        source=query.get("source") or None,
+        table=query.get("table") or None,
+        text=query.get("q") or None,
+    )
 
 
 def reply(value: Any, status: int = 200) -> web.Response:
