@@ -202,6 +202,11 @@ def show_job(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datet
     )
 
 
+def show_deliveries(key: RecordKey, record: JobRecord | SourceRecord, quiet: QuietNow) -> list[DeliveryItem]:
+    """Return the deliveries of a record, in the order of their events."""
+    return [_delivery_item(key, record, delivery, quiet=quiet) for delivery in record.deliveries]
+
+
 def show_mute(records: Records, mute: Mute) -> MuteItem:
     """Return a mute that was just made, and how many known jobs it is about."""
     holders = [name for name, record in sorted(records.sources().items()) if mute in record.mutes]

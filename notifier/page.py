@@ -25,6 +25,19 @@ class Page(msgspec.Struct, Generic[_Item], frozen=True):
     next_cursor: str | None
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in a list a page is."""
+
+    total: int
+    """How many items the whole list has."""
+    before: int
+    """How many of them are on the pages before this one."""
+    after: int
+    """How many are on this page and on those after it."""
+    previous: str | None
+    """The cursor of the page before this one; None for that of the first one."""
+
+
 class BadCursorError(ValueError):
     """The cursor is none that a page gave."""
 
@@ -46,6 +59,21 @@ def make_page(
     shown = newest[:limit]
     items = [item(key, value) for _, key, value in shown]
     return Page(items, _cursor(shown[-1][0]) if len(newest) > limit else None)
+
+
+def find_place(keys: Iterable[PageKey], limit: int, cursor: str | None) -> Place:
+    """Return where the page after a cursor is in the list with these keys. Raises BadCursorError."""
+    bound = None if cursor is None else _read_cursor(cursor)
+    total = 0
+    above: list[PageKey] = []
+    for key in keys:
+        total += 1
+        if bound is not None and key >= bound:
+            above.append(key)
+    # The page before begins below the last key that is not on it any more.
+    nearest = heapq.nsmallest(limit + 1, above)
+    previous = _cursor(nearest[-1]) if len(nearest) > limit else None
+    return Place(total=total, before=len(above), after=total - len(above), previous=previous)
 
 
 def _cursor(key: PageKey) -> str:

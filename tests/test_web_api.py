@@ -250,7 +250,7 @@ async def test_a_wrong_state_is_told(tmp_path: Path, state: str) -> None:
     assert (status, body) == (400, {"error": "state must be one of pending, delivered, dead"})
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/job", "/api/v2/jobs", "/api/v1/jobs/x"])
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/api/v1/job", "/api/v2/jobs", "/api/v1/jobs/x"])
 async def test_an_unknown_path_is_told(tmp_path: Path, path: str) -> None:
     async with asked(Records(), tmp_path) as client:
         status, _, body = await client.ask(path)

@@ -1,4 +1,4 @@
-"""All that is answered over HTTP, joined: JSON under /api/v1, and what watches the process."""
+"""All that is answered over HTTP, joined: the pages, JSON under /api/v1, and what watches the process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,14 +9,19 @@ from notifier.muting import RefusedMuteError
 from notifier.page import BadCursorError
 from notifier.replays import RefusedOrderError
 from notifier.web.daemon import Daemon
+from notifier.web.frame import make_frame
 from notifier.web.guard import Guard, add_headers
 from notifier.web.lists import in_turn, list_routes
+from notifier.web.look import look_routes
 from notifier.web.metrics import metrics_routes
 from notifier.web.mutes import mute_routes
+from notifier.web.page import page_routes
 from notifier.web.probes import probe_routes
 from notifier.web.reloads import reload_routes
-from notifier.web.reply import reply
+from notifier.web.reply import LIMIT, reply
 from notifier.web.retries import retry_routes
+from notifier.web.sent import sent_routes
+from notifier.web.stream import stream_routes
 
 _LARGEST_BODY = 64 * 1024
 _ANSWER_WITHIN_SECONDS = 30.0
@@ -30,6 +35,12 @@ def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Applicat
     application = web.Application(middlewares=[_errors_as_json, *guards], client_max_size=_LARGEST_BODY)
     application.on_response_prepare.append(add_headers)
     answer = in_turn()
+    sessions = None if guard is None else guard.sessions
+    frame = make_frame(daemon, sessions)
+    application.add_routes(page_routes(daemon, answer, frame))
+    application.add_routes(sent_routes(daemon, answer, frame))
+    application.add_routes(look_routes())
+    application.add_routes(stream_routes(daemon, _ending(application)))
     application.add_routes(probe_routes(daemon.vitals, daemon.polls))
     application.add_routes(metrics_routes(daemon, answer))
     application.add_routes(list_routes(daemon, answer))
@@ -40,12 +51,23 @@ def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Applicat
     return application
 
 
+def _ending(application: web.Application) -> asyncio.Event:
+    """Return what is set when the application shuts down: what lasts must end by itself."""
+    ending = asyncio.Event()
+
+    async def end(_: web.Application) -> None:
+        ending.set()
+
+    application.on_shutdown.append(end)
+    return ending
+
+
 @web.middleware
 async def _errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
-        async with asyncio.timeout(_ANSWER_WITHIN_SECONDS):
+        async with asyncio.timeout(_ANSWER_WITHIN_SECONDS) as request[LIMIT]:
             await request.read()  # whoever answers before would close the connection on who still writes
             return await handler(request)
     except TimeoutError:

@@ -12,11 +12,12 @@ from notifier.web.session import COOKIE, Sessions
 PROBES = frozenset({"/healthz", "/readyz"})
 """What whoever watches the process asks; it has no token."""
 SIGN_IN = "/sign-in"
+SIGN_OUT = "/sign-out"
 STATIC = "/static/"
 """What the page and the form look like: it is in the package, so it is no secret."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORMS = frozenset({SIGN_IN, "/sign-out"})
+_FORMS = frozenset({SIGN_IN, SIGN_OUT})
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (

@@ -1,5 +1,6 @@
-"""How requests are read and answered: pages of lists, JSON."""
+"""How requests are read and answered: pages of lists, JSON, HTML."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -7,6 +8,9 @@ from aiohttp import web
 
 from notifier.catalogue import Wanted
 from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT
+
+LIMIT = web.RequestKey("limit", asyncio.Timeout)
+"""What ends a request that takes too long; one that is meant to last reschedules it."""
 
 
 def paging(request: web.Request) -> tuple[int, str | None]:
@@ -31,3 +35,10 @@ def wanted_jobs(request: web.Request) -> Wanted:
 def reply(value: Any, status: int = 200) -> web.Response:
     """Return the answer that is this value as JSON."""
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def html_reply(text: str, status: int = 200) -> web.Response:
+    """Return the answer that is this HTML."""
+    answer = web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
+    answer.enable_compression()  # a list is a tenth of its size then
+    return answer

@@ -1,0 +1,51 @@
+"""The page of deliveries: what was sent, what waits, what was given up."""
+
+from functools import partial
+
+from aiohttp import web
+
+from notifier.items import list_deliveries
+from notifier.model import DELIVERY_STATES, is_delivery_state
+from notifier.page import BadCursorError
+from notifier.web.daemon import Daemon
+from notifier.web.frame import Frame, page, query_of
+from notifier.web.lists import Answer
+
+_MOST = 50
+"""On a page."""
+
+
+def sent_routes(daemon: Daemon, answer: Answer, frame: Frame) -> list[web.RouteDef]:
+    """Return what answers with it."""
+
+    async def sent(request: web.Request) -> web.Response:
+        state, target = request.query.get("state") or None, request.query.get("target") or None
+        chosen = state if state is not None and is_delivery_state(state) else None
+        cursor = request.query.get("cursor")
+        context = frame(request) | {
+            "query": query_of(state=chosen, target=target),
+            "state": chosen,
+            "target": target,
+            "states": DELIVERY_STATES,
+            "targets": sorted({*daemon.targets, *([] if target is None else [target])}),
+        }
+
+        found = partial(
+            list_deliveries,
+            daemon.catalogue,
+            state=chosen,
+            target=target,
+            limit=_MOST,
+            quiet=daemon.quiet_now,
+        )
+
+        def make() -> web.Response:
+            try:
+                made = found(cursor=cursor)
+            except BadCursorError:  # in a browser's address: the first page serves better than an error
+                made = found(cursor=None)
+            return page("deliveries.html", context | {"page": made, "is_first": cursor is None})
+
+        return await answer(make)
+
+    return [web.get("/deliveries", sent)]

@@ -1,0 +1,77 @@
+"""Tells browsers that something changed, while they listen: server-sent events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+from contextlib import suppress
+
+import msgspec
+from aiohttp import web
+
+from notifier.fingerprint import fingerprint
+from notifier.web.daemon import Daemon
+from notifier.web.reply import LIMIT
+
+_LOOK_EVERY_SECONDS = 0.25
+_TELL_EVERY_SECONDS = 1.0
+_KEEP_ALIVE_SECONDS = 15.0
+_MOST_STREAMS = 50
+"""Each holds a connection for as long as a page is open, and programs need some, too."""
+_HEADERS = {"X-Accel-Buffering": "no"}  # a proxy that buffers would tell nothing for minutes
+
+
+def mark_of(daemon: Daemon) -> str:
+    """Return what is another one whenever pages have something new to show."""
+    quiet = daemon.quiet_now
+    return fingerprint(
+        msgspec.json.encode(
+            (
+                daemon.started_at,
+                daemon.records.version,
+                dict(daemon.polls()),
+                daemon.vitals(),
+                {target: quiet.until(target) for target in daemon.quiet},
+            )
+        )
+    )
+
+
+def stream_routes(daemon: Daemon, ending: asyncio.Event) -> list[web.RouteDef]:
+    """Return what answers with a stream of marks, until the application is `ending` or nobody listens."""
+    listening = 0
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        nonlocal listening
+        if listening >= _MOST_STREAMS or ending.is_set():
+            raise web.HTTPServiceUnavailable(text=f"{listening} pages are told of changes already")
+        listening += 1
+        try:
+            request[LIMIT].reschedule(None)
+            response = web.StreamResponse(headers=_HEADERS)
+            response.content_type = "text/event-stream"
+            await response.prepare(request)
+            with suppress(ConnectionError):  # whoever listened has left
+                await _tell(daemon, request, response, ending)
+            return response
+        finally:
+            listening -= 1
+
+    return [web.get("/changes", stream)]
+
+
+async def _tell(
+    daemon: Daemon, request: web.Request, response: web.StreamResponse, ending: asyncio.Event
+) -> None:
+    clock = asyncio.get_running_loop().time
+    told, told_at = "", 0.0
+    while not ending.is_set() and not (request.transport is None or request.transport.is_closing()):
+        mark, now = mark_of(daemon), clock()
+        if mark != told and now - told_at >= _TELL_EVERY_SECONDS:
+            await response.write(f"event: changed\ndata: {mark}\n\n".encode())
+            told, told_at = mark, now
+        elif now - told_at >= _KEEP_ALIVE_SECONDS:
+            await response.write(b": still here\n\n")
+            told_at = now
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), _LOOK_EVERY_SECONDS)
