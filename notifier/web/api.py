@@ -21,6 +21,7 @@ from notifier.web.reloads import reload_routes
 from notifier.web.reply import LIMIT, reply
 from notifier.web.retries import retry_routes
 from notifier.web.sent import sent_routes
+from notifier.web.sign_in import offer_sign_in, sign_in_routes
 from notifier.web.stream import stream_routes
 
 _LARGEST_BODY = 64 * 1024
@@ -31,12 +32,14 @@ _PASSED_ON = {"Allow", "WWW-Authenticate"}
 
 def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Application:
     """Return what answers about this daemon: whoever asks, or with a guard those that it lets in."""
-    guards = [] if guard is None else [guard.let_in]
+    guards = [] if guard is None else [offer_sign_in, guard.let_in]
     application = web.Application(middlewares=[_errors_as_json, *guards], client_max_size=_LARGEST_BODY)
     application.on_response_prepare.append(add_headers)
     answer = in_turn()
     sessions = None if guard is None else guard.sessions
     frame = make_frame(daemon, sessions)
+    if guard is not None and sessions is not None:
+        application.add_routes(sign_in_routes(guard, sessions))
     application.add_routes(page_routes(daemon, answer, frame))
     application.add_routes(sent_routes(daemon, answer, frame))
     application.add_routes(look_routes())
