@@ -31,7 +31,7 @@ def mark_of(daemon: Daemon) -> str:
                 daemon.records.version,
                 dict(daemon.polls()),
                 daemon.vitals(),
-                {target: quiet.until(target) for target in daemon.quiet},
+                {target: quiet.until(target) for target in daemon.quiet()},
             )
         )
     )
