@@ -14,6 +14,7 @@ from notifier.settings import Settings
 from notifier.targets.slack.settings import SlackSettings
 
 _SHORT_KEEP = timedelta(days=1)
+_SHORT_TOKEN = 16
 
 
 def cautions(settings: Settings) -> Iterator[str]:
@@ -40,6 +41,12 @@ def cautions(settings: Settings) -> Iterator[str]:
         )
     if settings.heartbeat.url is None and settings.heartbeat != HeartbeatSettings():
         yield "the heartbeat has no url ([heartbeat] url): it tells nobody"
+    token = settings.web.token
+    if token is not None and len(token.get_secret_value()) < _SHORT_TOKEN:
+        yield (
+            f"the token of the page ([web] token) has less than {_SHORT_TOKEN} characters, which can be "
+            "guessed; make one with: openssl rand -base64 32"
+        )
     yield from _state_directory(settings)
 
 

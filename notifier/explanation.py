@@ -67,6 +67,7 @@ def _lines(config: Config) -> Iterator[str]:
         if target.quiet is not None:
             yield f"    {target.quiet.shown}"
     yield from _routes(settings.routes)
+    yield f"web      {settings.web.shown}"
     if settings.heartbeat.shown is not None:
         yield f"heartbeat  {settings.heartbeat.shown}"
 

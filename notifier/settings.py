@@ -104,6 +104,14 @@ class WebSettings(Section):
         """Where to listen; None when it is off."""
         return parse_listen(self.listen) if self.listen else None
 
+    @property
+    def shown(self) -> str:
+        """Where the page is and whom it lets in, for people."""
+        if self.address is None:
+            return "off"
+        whom = "whoever has the token" if self.token is not None else "whoever is on this machine"
+        return f"{self.address.url} for {whom}"
+
 
 class LogSettings(Section):
     """What the daemon writes to standard error."""

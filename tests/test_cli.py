@@ -211,6 +211,7 @@ targets  6
   grid: Slack, C0123456789 by a bot token at https://slack.example.com, a card a job
   hook: Slack, by an incoming webhook of https://hooks.slack.com
 routes   none: every event but backfill.progress goes to every target
+web      http://127.0.0.1:8080/ for whoever is on this machine
 
 The config is fine.
 """
@@ -249,6 +250,7 @@ def test_check_prints_the_routes_and_what_nobody_would_hear_of() -> None:
   2
   routes[0]: backfill.*, source.* → ops
   routes[1]: every event but backfill.progress; sources alium; tables base.* or eth.*; names *usdc*; destinations kafka → ops
+web      http://127.0.0.1:8080/ for whoever is on this machine
 
 The config is valid, with 3 warnings.
 """
