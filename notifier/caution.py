@@ -10,7 +10,7 @@ from notifier.glob import matches
 from notifier.heartbeat import HeartbeatSettings
 from notifier.model import ALL_TYPES, JOB_TYPES
 from notifier.problem import did_you_mean, os_words
-from notifier.settings import Settings
+from notifier.settings import Settings, WebSettings
 from notifier.targets.slack.settings import SlackSettings
 
 _SHORT_KEEP = timedelta(days=1)
@@ -41,13 +41,16 @@ def cautions(settings: Settings) -> Iterator[str]:
         )
     if settings.heartbeat.url is None and settings.heartbeat != HeartbeatSettings():
         yield "the heartbeat has no url ([heartbeat] url): it tells nobody"
-    token = settings.web.token
-    if token is not None and len(token.get_secret_value()) < _SHORT_TOKEN:
+    yield from _token(settings.web)
+    yield from _state_directory(settings)
+
+
+def _token(web: WebSettings) -> Iterator[str]:
+    if web.token is not None and len(web.token.get_secret_value()) < _SHORT_TOKEN:
         yield (
             f"the token of the page ([web] token) has less than {_SHORT_TOKEN} characters, which can be "
             "guessed; make one with: openssl rand -base64 32"
         )
-    yield from _state_directory(settings)
 
 
 def _same_channels(settings: Settings) -> Iterator[str]:

@@ -11,15 +11,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 
-import msgspec
 from msgspec.structs import replace
 
 from notifier.attempt import attempt
-from notifier.hours import QuietHours
-from notifier.lanes import Lane
+from notifier.line import Assignment, Line
 from notifier.model import Delivery, Event, OpenBatch, RecordKey, utc_now
-from notifier.pauses import Pauses
-from notifier.probe import Probe
 from notifier.quiet import QuietSettings
 from notifier.recovery import Recovery
 from notifier.report import describe, report, tags_of
@@ -28,21 +24,11 @@ from notifier.sending import Receipt, SendError, Target
 from notifier.settlement import Settlement, open_batch, without_batches
 from notifier.shipping import find, ship
 from notifier.state import State
-from notifier.waiting import Batch, Waiting, waiting_for
+from notifier.waiting import Batch
 
 _log = logging.getLogger(__name__)
 
 _SPARE = timedelta(seconds=30)
-
-
-class _Next(msgspec.Struct, frozen=True, kw_only=True):
-    """What the attempts are made by from some time on."""
-
-    target: Target
-    retry: RetryPolicy
-    quiet: QuietSettings | None
-    same_place: bool = False
-    """Whether it is where the last one was."""
 
 
 class Dispatcher:
@@ -88,39 +74,26 @@ class Dispatcher:
         """How many attempts of each source's deliveries are under way."""
         self._gone: set[str] = set()
         """The sources that are no longer configured."""
-        self._pauses = Pauses()
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
         self._stopping = False
-        self._next: _Next | None = None
-        self._take_up(_Next(target=target, retry=retry, quiet=quiet))
-
-    def _take_up(self, new: _Next) -> None:
-        self._target, self._retry, self.quiet = new.target, new.retry, new.quiet
-        self._hours = QuietHours(new.quiet)
-        self._recovery = Recovery(new.target, first=new.retry.first_retry)
-        # A target ends its attempts by itself: this is for one that does not.
-        self._limit_seconds = (new.target.longest + _SPARE).total_seconds()
-        self._lane = Lane(
-            new.target.concurrency,
-            spacing=new.target.spacing,
-            grouping=new.target.grouping,
-            probe=Probe()
-            if self._once
-            else Probe(
-                first_seconds=new.retry.first_retry.total_seconds(),
-                longest_seconds=new.retry.max_retry.total_seconds(),
-            ),
-        )
+        self._next: Assignment | None = None
+        assignment = Assignment(target=target, retry=retry, quiet=quiet)
+        self._line = Line(assignment, records=state.records, once=once, now=now)
+        self._recovery = Recovery(target, first=retry.first_retry)
 
     def __len__(self) -> int:
         """Return how many deliveries are still to be made."""
-        return len(self._lane)
+        return len(self._line.lane)
+
+    @property
+    def quiet(self) -> QuietSettings | None:
+        """The target's quiet hours."""
+        return self._line.assignment.quiet
 
     def add(self, key: RecordKey, delivery_id: str) -> None:
         """Queue a new delivery, stored as pending, behind the earlier ones of its job."""
-        waiting = Waiting(key, delivery_id, time.monotonic())
-        self._lane.add(replace(waiting, loud=self._is_loud(waiting)))
+        self._line.add(key, delivery_id)
         self._wake.set()
 
     def resume(self, key: RecordKey, delivery: Delivery) -> None:
@@ -128,12 +101,9 @@ class Dispatcher:
 
         A pause that the target asked the earlier process for still holds.
         """
-        waiting = self._waiting(key, delivery)
-        held = not waiting.loud and self._hours.held(delivery)
-        self._lane.add(replace(waiting, held=held))
-        self._hold_on(delivery)
+        self._line.resume(key, delivery)
         if delivery.replay and not delivery.attempts:
-            self._lane.hurry()
+            self._line.lane.hurry()
             self._recovery.urge()
         self._wake.set()
 
@@ -150,17 +120,17 @@ class Dispatcher:
         What waits for a retry is tried at once then; a pause that the target asked for holds on when the new
         one is at the same place.
         """
-        self._next = _Next(target=target, retry=retry, quiet=quiet, same_place=same_place)
+        self._next = Assignment(target=target, retry=retry, quiet=quiet, same_place=same_place)
         self._recovery.stop()
         self._wake.set()
 
     async def forget(self, source: str) -> None:
         """Drop what waits of a source that is gone; return when no attempt of it is under way any more."""
         self._gone.add(source)
-        self._lane.drop(source)
+        self._line.lane.drop(source)
         if self._busy[source]:
             self._recovery.stop()  # one of them may wait for credentials to be mended
-            self._recovery = Recovery(self._target, first=self._retry.first_retry)
+            self._recovery = self._new_recovery()
         while self._busy[source]:
             self._ended.clear()
             await self._ended.wait()
@@ -171,22 +141,20 @@ class Dispatcher:
 
     def resume_batch(self, members: Sequence[tuple[RecordKey, Delivery]]) -> None:
         """Queue a batch that an earlier process left, before the later deliveries of its jobs."""
-        self._lane.restore(tuple(self._waiting(key, delivery, cut_off=True) for key, delivery in members))
-        for _, delivery in members:
-            self._hold_on(delivery)
+        self._line.restore(members)
         self._wake.set()
 
-    def _hold_on(self, delivery: Delivery) -> None:
-        if delivery.held_until is not None:
-            # Never for longer than it was asked for: the clock may have been set back since.
-            left = min(delivery.held_until - self._now(), delivery.held)
-            self._pause(left)
+    @property
+    def _target(self) -> Target:
+        return self._line.assignment.target
 
-    def _pause(self, length: timedelta) -> None:
-        if length > timedelta(0):
-            now = self._now()
-            self._lane.hold(time.monotonic() + length.total_seconds())
-            self._pauses.add(now, now + length)
+    def _new_recovery(self) -> Recovery:
+        assignment = self._line.assignment
+        return Recovery(assignment.target, first=assignment.retry.first_retry)
+
+    def _limit(self) -> timedelta:
+        """Return how long an attempt may take: a target ends it by itself, this is for one that does not."""
+        return self._target.longest + _SPARE
 
     @property
     def takes_batches(self) -> bool:
@@ -195,7 +163,7 @@ class Dispatcher:
 
     def under_way(self) -> Mapping[Hashable, tuple[str, float]]:
         """Return each attempt under way, with what it is and how many seconds it may take."""
-        longest = self._limit_seconds + _SPARE.total_seconds()
+        longest = (self._limit() + _SPARE).total_seconds()
         return {(self.name, number): (what, longest) for number, what in self._under_way.items()}
 
     def stop(self) -> None:
@@ -208,17 +176,17 @@ class Dispatcher:
         """Attempt what is due, until stopped. Raises StoreError, in a group, when the state fails."""
         async with asyncio.TaskGroup() as attempts:
             while not self._stopping:
-                if self._next is not None and not self._lane.under_way:
+                if self._next is not None and not self._line.lane.under_way:
                     await self._exchange(self._next)
-                self._keep_quiet()
-                for batch in self._lane.take(time.monotonic()) if self._next is None else ():
+                self._line.keep_quiet()
+                for batch in self._line.lane.take(time.monotonic()) if self._next is None else ():
                     self._busy[_source_of(batch)] += 1
                     attempts.create_task(self._attempt(batch), name=f"attempt for {self.name}")
-                if self._once and self._lane.is_idle(time.monotonic()):
+                if self._once and self._line.lane.is_idle(time.monotonic()):
                     return
                 await self._something_to_do()
 
-    async def _exchange(self, new: _Next) -> None:
+    async def _exchange(self, new: Assignment) -> None:
         if self._target.grouping is not None and new.target.grouping is None:
             # What was fixed to go together will go alone; it must not go together after a restart.
             stored = self._state.records.sources().items()
@@ -228,41 +196,16 @@ class Dispatcher:
             await self._state.commit(
                 sources=dict.fromkeys(holders, partial(without_batches, target=self.name))
             )
-        old, now = self._lane, time.monotonic()
-        batches = old.drain()
-        self._take_up(new)
-        if new.same_place:
-            self._lane.hold(old.held_until)
-        for batch in batches:
-            members = tuple(self._anew(member, now) for member in batch.members)
-            if len(members) > 1 and self._target.grouping is not None:
-                self._lane.restore(members)
-            else:
-                for member in members:
-                    self._lane.add(member)
+        self._line.exchange(new)
+        self._recovery = self._new_recovery()
         if self._next is new:
             self._next = None
         _log.info("%s: follows the changed config", self.name)
 
-    def _anew(self, waiting: Waiting, now: float) -> Waiting:
-        return replace(waiting, due=min(waiting.due, now), loud=self._is_loud(waiting))
-
-    def _keep_quiet(self) -> None:
-        until = self._hours.until(self._now())
-        if until is not None:
-            self._lane.set_quiet(True)
-        if (news := self._hours.news(until, lambda: self._lane.asleep)) is not None:
-            _log.info("%s: %s", self.name, news)
-        if until is None:
-            self._lane.set_quiet(False)
-
     async def _something_to_do(self) -> None:
-        due = None if self._next is not None else self._lane.next_due()
-        wait = None if due is None or math.isinf(due) else max(0.0, due - time.monotonic())
-        if (look_after := self._hours.look_after(self._now())) is not None:
-            wait = min(look_after.total_seconds(), math.inf if wait is None else wait)
         try:
-            async with asyncio.timeout(wait):
+            # While attempts are awaited before an exchange nothing is due.
+            async with asyncio.timeout(None if self._next is not None else self._line.wait_seconds()):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -276,7 +219,7 @@ class Dispatcher:
         self._under_way[number] = f"an attempt of {what} for {self.name}"
         started = time.monotonic()
         try:
-            receipt = await attempt(self._target, shipment, limit_seconds=self._limit_seconds)
+            receipt = await attempt(self._target, shipment, limit_seconds=self._limit().total_seconds())
         finally:
             del self._under_way[number]
         ended = time.monotonic()
@@ -284,18 +227,18 @@ class Dispatcher:
         if self._target.spacing is not None:
             self._target.spacing.ended(ended)
         if error is not None and error.retry_after is not None:
-            self._pause(error.retry_after)  # from now on: the commit takes a while
+            self._line.pause(error.retry_after)  # from now on: the commit takes a while
         took = timedelta(seconds=ended - started)
         now = self._now()
         verdict = partial(
             judge,
             error=error,
-            policy=self._retry,
+            policy=self._line.assignment.retry,
             now=now,
             took=took,
             chance=self._chance(),
-            paused=self._pauses.within(found[0][2].first_attempt_at or now, now),
-            quiet=self._quiet_since(batch, found[0][2].first_attempt_at or now, now),
+            paused=self._line.paused(found[0][2].first_attempt_at or now, now),
+            quiet=self._line.quiet(batch, found[0][2].first_attempt_at or now, now),
             alone=len(found) == 1,
         )
         judged = [(key, event, *verdict(each)) for key, event, each in found]
@@ -332,12 +275,6 @@ class Dispatcher:
             due = 0.0 if was_that else time.monotonic()  # the first to go: the others need not find out, too
         self._go_on(batch, outcome, error, due)
 
-    def _quiet_since(self, batch: Batch, since: datetime, now: datetime) -> timedelta:
-        """Return how long the members were held because it was quiet, beside the target's own pauses."""
-        if all(member.loud for member in batch.members):
-            return timedelta(0)
-        return self._hours.within(since, now, pauses=self._pauses.shares(since, now))
-
     async def _fix(self, batch: Batch) -> OpenBatch | None:
         """Return what is stored of an attempt before it is made, where deliveries can be grouped.
 
@@ -358,41 +295,25 @@ class Dispatcher:
         now = time.monotonic()
         if error is None:
             self._recovery.worked()
-            if self._lane.succeeded():
+            if self._line.lane.succeeded():
                 _log.info("%s: works again", self.name)
         else:
             self.failures += 1
             # A refusal is an answer: it says nothing of whether the target works.
             counts = error.refused is None and not error.credentials
-            if counts and self._lane.failed(batch, now) and not self._once:
+            if counts and self._line.lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
         if outcome == "retry" and _source_of(batch) not in self._gone:
-            self._lane.retry(batch, math.inf if self._once else due)
+            self._line.lane.retry(batch, math.inf if self._once else due)
         elif outcome == "split" and _source_of(batch) not in self._gone:
-            self._lane.split(batch, now)
+            self._line.lane.split(batch, now)
         else:
-            self._lane.finish(batch)
+            self._line.lane.finish(batch)
         if outcome == "dead":
             self._died()
         self._busy[_source_of(batch)] -= 1
         self._ended.set()
         self._wake.set()
-
-    def _waiting(self, key: RecordKey, delivery: Delivery, *, cut_off: bool = False) -> Waiting:
-        # No wait is longer: more is a clock that was set back, or asked for, and that holds the whole lane.
-        longest = 1.5 * self._retry.max_retry
-        waiting = waiting_for(
-            key, delivery, now=self._now(), seconds=time.monotonic(), longest=longest, cut_off=cut_off
-        )
-        return replace(waiting, loud=self._is_loud(waiting))
-
-    def _is_loud(self, waiting: Waiting) -> bool:
-        if waiting.replay:
-            return True  # a person who has it sent again waits for it, at whatever hour
-        if not self._hours.excepts_any:
-            return False
-        event = find(self._state.records, waiting)[1]
-        return self._hours.excepts(event.type) and not event.again  # who sleeps knows it already
 
 
 def _source_of(batch: Batch) -> str:

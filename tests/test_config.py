@@ -1200,8 +1200,7 @@ def test_a_store_of_the_environment_alone_that_is_wrong_is_told_by_its_name() ->
         (
             TARGET + '[web]\nlisten = "0.0.0.0:1"\ntoken = "15-that-is-secr"',
             [
-                "the token of the page ([web] token) has less than 16 characters, which can be guessed; "
-                "make one with: openssl rand -base64 32"
+                "the token of the page ([web] token) has less than 16 characters, which can be guessed; make one with: openssl rand -base64 32"
             ],
         ),
         (TARGET + '[web]\nlisten = "0.0.0.0:1"\ntoken = "16-that-is-secre"', []),
