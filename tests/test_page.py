@@ -158,7 +158,21 @@ async def test_hostile_text_is_text(text: str) -> None:
         assert counts["hostile", path] == counts["plain", path]
 
 
-ODD_IDS = ["a/b", "<b>", "x\ny", "100%", "%2F", "a b?c=d#e", "é", "a+b", "a;b", "..a", "n" * 3000]
+ODD_IDS = [
+    "a/b",
+    "{x}",
+    "{{ y }}",
+    "<b>",
+    "x\ny",
+    "100%",
+    "%2F",
+    "a b?c=d#e",
+    "é",
+    "a+b",
+    "a;b",
+    "..a",
+    "n" * 3000,
+]
 
 
 @pytest.mark.parametrize("job_id", ODD_IDS)

@@ -51,4 +51,4 @@ def page_routes(daemon: Daemon, answer: Answer, frame: Frame) -> list[web.RouteD
 
         return await answer(make)
 
-    return [web.get("/", board), web.get("/jobs/{source}/{id}", job)]
+    return [web.get("/", board), web.get("/jobs/{source:[^/]+}/{id:[^/]+}", job)]

@@ -275,10 +275,10 @@ async function mute() {
 }
 
 form.addEventListener("submit", event => {
-  if (event.submitter?.value === "cancel") return
   event.preventDefault()
   mute()
 })
+document.getElementById("mute-not").addEventListener("click", () => dialog.close())
 
 document.addEventListener("click", event => {
   const button = event.target.closest("button")
