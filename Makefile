@@ -40,8 +40,9 @@ reference: $(VENV)/.dev  ## write docs/configuration.md and config/notifier.sche
 	$(BIN)/notifier schema > config/notifier.schema.json
 	$(BIN)/python docs/reference.py
 
-picture: $(VENV)/.dev  ## draw the messages in docs/ anew; needs chromium and the fonts Lato and Noto Color Emoji
+picture: $(VENV)/.dev  ## draw the pictures in docs/ anew; needs chromium and the fonts Lato and Noto Color Emoji
 	$(BIN)/python docs/picture.py
+	$(BIN)/python -m docs.page
 
 lock: $(VENV)/.venv  ## lock the newest versions of all dependencies
 	$(PIP) install uv

@@ -24,6 +24,7 @@ from notifier.drawing import TOKEN
 from notifier.listing import read_listing
 from notifier.model import Event, JobRecord
 from notifier.outbox import absorb
+from notifier.patience import as_stored, lapse
 from notifier.payload import read_payload
 from notifier.rules import Rules
 from notifier.targets.slack.card import card_of, reply_to, with_mention
@@ -53,7 +54,7 @@ def job(job_id: str, status: str, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-USDC = {
+USDC: dict[str, Any] = {
     "job_name": "USDC transfers Jan 2026",
     "table": "base.assets.erc20_token_transfers",
     "backfill_start": "2026-01-01T00:00:00",
@@ -62,7 +63,7 @@ USDC = {
     "filter_values": ["0x833589fcd6edb6e08f4c7c32d4f71b54bda02913"],
     "destinations": [{"type": "kafka", "name": "base-usdc"}],
 }
-TRADES = {
+TRADES: dict[str, Any] = {
     "job_name": "Aerodrome trades, Q4",
     "table": "base.dex.trades",
     "backfill_start": "2025-10-01T00:00:00",
@@ -71,7 +72,7 @@ TRADES = {
     "filter_values": ["aerodrome", "aerodrome-slipstream", "velodrome", "baseswap", "alienbase"],
     "destinations": [{"type": "webhook", "name": "lake"}, {"type": "kafka", "name": "base-trades"}],
 }
-LOGS = {
+LOGS: dict[str, Any] = {
     "job_name": "Raw logs 2025",
     "table": "base.raw.logs",
     "partition_key": "block",
@@ -86,26 +87,24 @@ STORM = [(f"USDC transfers {month} 2025", "base.assets.erc20_token_transfers") f
 class Backfill:
     """A job that goes through what it is shown with, as the daemon would see it."""
 
-    def __init__(self, job_id: str, **fields: Any) -> None:
+    def __init__(self, job_id: str, *, began: datetime = BEGAN, **fields: Any) -> None:
         self.job_id = job_id
+        self.began = began
         self.events: list[Event] = []
         self.record: JobRecord | None = None
-        self.seen = BEGAN
-        self._fields = fields
+        self.seen = began
+        self._fields = {"time_created": began.isoformat()} | fields
 
     def at(self, hours: float, status: str, **fields: Any) -> "Backfill":
         """Return it as it is listed so many hours after the beginning."""
-        self.seen = BEGAN + timedelta(hours=hours)
+        self.seen = self.began + timedelta(hours=hours)
         listed = job(self.job_id, status, **(self._fields | fields))
         [element] = read_listing(json.dumps([listed]).encode()).elements
-        change = diff(
-            self.record,
-            element,
-            origin=Origin("allium", "picture", element.job_id),
-            rules=Rules(),
-            announce=True,
-            now=self.seen,
-        )
+        origin, rules = Origin("allium", "picture", element.job_id), Rules()
+        change = diff(self.record, element, origin=origin, rules=rules, announce=True, now=self.seen)
+        if change is None and self.record is not None:
+            known = as_stored(self.record.snapshot, self.record.seq)
+            change = lapse(known, origin=origin, rules=rules, now=self.seen)
         if change is not None:
             self.record = absorb(
                 self.record,
