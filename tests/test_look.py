@@ -35,7 +35,18 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 STATUS_KEYS = {"mutes", "running", "version", "pid", "started_at", "state", "sources", "targets"}
 SOURCE_KEYS = {"name", "jobs", "active", "stalled", "failing_since", "baseline_at", "polls"}
-POLL_KEYS = {"last_poll", "last_good_poll", "next_poll", "failures", "last_error"}
+POLL_KEYS = {
+    *(
+        "last_poll",
+        "last_good_poll",
+        "next_poll",
+        "failures",
+        "last_error",
+        "fault",
+        "took_seconds",
+        "rejected",
+    )
+}
 TARGET_KEYS = {
     *("name", "pending", "delivered", "dead", "oldest_pending", "last_error", "failing_since", "quiet_until"),
 }
