@@ -13,7 +13,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 from yarl import URL
 
-from notifier.app import STOP_WITHIN_SECONDS
+from notifier.process import STOP_WITHIN_SECONDS
 from tests.machine import Machine, booted, missing
 from tests.servers import ScriptedServer, served
 from tests.world import World, event_ids, faults

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from notifier import __version__
-from notifier.app import _watch
 from notifier.assembly import open_session
 from notifier.heartbeat import Heartbeat, HeartbeatSettings, with_suffix
+from notifier.process import watch
 from notifier.source import SourceError
 from notifier.watchdog import StuckError, Watchdog
 from tests.commands import invoke, notifier
@@ -234,7 +234,7 @@ async def test_what_is_stuck_is_told_before_the_end(service: ScriptedServer) -> 
     parts: Any = SimpleNamespace(state=stuck, watchers={}, dispatchers={})
     async with beating(service.url + PATH, run=False, signals=True) as heartbeat:
         with pytest.raises(StuckError):
-            await _watch(Watchdog(looks_every_seconds=0.01), parts, heartbeat)
+            await watch(Watchdog(looks_every_seconds=0.01), parts, heartbeat)
     assert told(service) == ["/fail"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.app import STOP_WITHIN_SECONDS
+from notifier.process import STOP_WITHIN_SECONDS
 
 UNITS = Path(__file__).parent.parent / "systemd"
 SERVICES = ("notifier.service", "notifier-once.service")

@@ -22,7 +22,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     from pathlib import Path
 
     _heed_early_stop()
-    from notifier import app as process
+    from notifier.app import run as run_daemon
     from notifier.config import ENVIRONMENT, load_config
     from notifier.storage import StoreError
     from notifier.watchdog import StuckError
@@ -31,7 +31,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     _set_up_log(loaded)
     try:
         file = None if loaded.origin == ENVIRONMENT else Path(loaded.origin)
-        process.run(loaded, partial(load_config, file, os.environ))
+        run_daemon(loaded, partial(load_config, file, os.environ))
     except (StoreError, StuckError) as error:
         _end(loaded, str(error))
 
@@ -44,8 +44,9 @@ def once(
     config: ConfigOption = None,
 ) -> None:
     """Poll once, send all that is due, and exit: for cron."""
-    from notifier import app as process
     from notifier.duration import parse_duration
+    from notifier.once import run_once
+    from notifier.process import StoppedError
     from notifier.storage import StoreError
     from notifier.watchdog import StuckError
 
@@ -56,10 +57,10 @@ def once(
     loaded = load(context, config)
     _set_up_log(loaded)
     try:
-        good = process.run_once(loaded.settings, limit=limit)
+        good = run_once(loaded.settings, limit=limit)
     except (StoreError, StuckError) as error:
         _end(loaded, str(error))
-    except process.StoppedError:
+    except StoppedError:
         _end(loaded, "stopped; what was not sent is sent by the next run")
     except TimeoutError:
         _end(loaded, f"not finished after {timeout}; what was not sent is sent by the next run")
