@@ -1,28 +1,15 @@
-"""Jobs, deliveries and mutes as people and programs are shown them: lists, newest first. Pure."""
+"""Jobs and mutes as people and programs are shown them: lists, newest first. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
 
 from notifier.catalogue import ALL_JOBS, Catalogue, Wanted
 from notifier.element import read_details
-from notifier.hours import NEVER_QUIET, QuietNow
-from notifier.model import (
-    Attempt,
-    Delivery,
-    DeliveryState,
-    JobKey,
-    JobRecord,
-    Mute,
-    RecordKey,
-    Snapshot,
-    SourceRecord,
-    is_active,
-)
+from notifier.model import JobKey, JobRecord, Mute, Snapshot, is_active
 from notifier.mute import is_of, muting
-from notifier.outbox import pending
 from notifier.page import DEFAULT_LIMIT, Page, make_page
 from notifier.patience import moved_at
 from notifier.payload import Progress, progress_of
@@ -70,37 +57,6 @@ class JobItem(msgspec.Struct, frozen=True, kw_only=True):
     dead: int
     job: msgspec.Raw
     """The element as the API returned it."""
-
-
-class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery with the event it is of."""
-
-    id: str
-    event_id: str
-    type: str
-    source: str
-    job_id: str | None
-    """None for an event that is about no job."""
-    target: str
-    state: DeliveryState
-    attempts: int
-    last_error: str | None
-    created_at: datetime
-    first_attempt: datetime | None
-    next_attempt: datetime | None
-    """When it is tried again; null for at once, and when it has ended."""
-    waits_for: str | None
-    """The earlier delivery of the same job to the same target, which goes first."""
-    ended_at: datetime | None
-    summary: str
-    status: int | None = None
-    """Of the HTTP answer to the last attempt, if it failed; null when there was none."""
-    answer: str | None = None
-    """How that answer began, 500 bytes at most; null once delivered."""
-    history: tuple[Attempt, ...] = ()
-    """The last twenty attempts, the oldest first, those before a replay included."""
-    quiet_until: datetime | None = None
-    """Until when quiet hours hold it; null when they do not, or no daemon runs."""
 
 
 class MuteItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,25 +108,6 @@ def list_mutes(
     return make_page(found, limit, cursor, lambda _, held: _mute_item(held))
 
 
-def list_deliveries(
-    catalogue: Catalogue,
-    *,
-    state: DeliveryState | None = None,
-    target: str | None = None,
-    limit: int = DEFAULT_LIMIT,
-    cursor: str | None = None,
-    quiet: QuietNow = NEVER_QUIET,
-) -> Page[DeliveryItem]:
-    """Return deliveries, those of the newest events first. Raises BadCursorError."""
-    found = (
-        ((_sortable(delivery.created_at), f"{_place(key)}/{place:09}"), key, (record, delivery))
-        for key, record in _outboxes(catalogue, state, target)
-        for place, delivery in enumerate(record.deliveries)
-        if state in (None, delivery.state) and target in (None, delivery.target)
-    )
-    return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
-
-
 def show_job(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datetime) -> JobItem:
     """Return a job as last seen; `mutes` are those of its source."""
     snapshot = record.snapshot
@@ -202,11 +139,6 @@ def show_job(key: JobKey, record: JobRecord, mutes: Collection[Mute], now: datet
     )
 
 
-def show_deliveries(key: RecordKey, record: JobRecord | SourceRecord, quiet: QuietNow) -> list[DeliveryItem]:
-    """Return the deliveries of a record, in the order of their events."""
-    return [_delivery_item(key, record, delivery, quiet=quiet) for delivery in record.deliveries]
-
-
 def show_mute(records: Records, mute: Mute) -> MuteItem:
     """Return a mute that was just made, and how many known jobs it is about."""
     holders = [name for name, record in sorted(records.sources().items()) if mute in record.mutes]
@@ -229,20 +161,6 @@ def _show_job(records: Records, key: JobKey, now: datetime) -> JobItem | None:
     """Return a job as last seen; None when it is gone."""
     record, source = records.job(key), records.source(key[0])
     return None if record is None else show_job(key, record, () if source is None else source.mutes, now)
-
-
-def _outboxes(
-    catalogue: Catalogue, state: DeliveryState | None, target: str | None
-) -> Iterator[tuple[RecordKey, JobRecord | SourceRecord]]:
-    """Yield the records that may have such deliveries."""
-    for source, record in list(catalogue.records.sources().items()):
-        yield (source, None), record
-    for entry in catalogue.entries():
-        found = (each for each in entry.tallies if target in (None, each.target))
-        if any(state is None or each.count(state) for each in found):
-            job = catalogue.records.job(entry.job)
-            if job is not None:
-                yield entry.job, job
 
 
 def _mute_item(held: list[tuple[str, Mute]]) -> MuteItem:
@@ -271,39 +189,6 @@ def _phases(snapshot: Snapshot, now: datetime) -> list[PhaseItem]:
 
 def _seconds(since: datetime | None, end: datetime | None) -> float | None:
     return None if since is None or end is None else max(0.0, round((end - since).total_seconds(), 3))
-
-
-def _delivery_item(
-    key: RecordKey, record: JobRecord | SourceRecord, delivery: Delivery, *, quiet: QuietNow
-) -> DeliveryItem:
-    event = next(event for event in record.events if event.id == delivery.event_id)
-    in_order = (each for each in pending(record) if each.target == delivery.target and not each.replay)
-    first = delivery if delivery.replay else next(in_order, delivery)
-    return DeliveryItem(
-        id=delivery.id,
-        event_id=event.id,
-        type=event.type,
-        source=key[0],
-        job_id=key[1],
-        target=delivery.target,
-        state=delivery.state,
-        attempts=delivery.attempts,
-        last_error=delivery.last_error,
-        created_at=delivery.created_at,
-        first_attempt=delivery.first_attempt_at,
-        next_attempt=delivery.next_attempt_at,
-        waits_for=first.id if delivery.state == "pending" and first.id != delivery.id else None,
-        ended_at=delivery.ended_at,
-        summary=event.summary,
-        status=delivery.history[-1].status if delivery.history else None,
-        answer=delivery.answer,
-        history=delivery.history,
-        quiet_until=quiet.holds(delivery, "" if event.again else event.type),
-    )
-
-
-def _place(key: RecordKey) -> str:
-    return key[0] if key[1] is None else f"{key[0]}/job/{key[1]}"
 
 
 def _sortable(time: datetime) -> str:

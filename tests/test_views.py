@@ -12,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.catalogue import Catalogue
-from notifier.items import (
-    DeliveryItem,
-    JobItem,
-    MuteItem,
-    PhaseItem,
-    count_mutes,
-    list_deliveries,
-    list_jobs,
-    list_mutes,
-)
+from notifier.deliveries import DeliveryItem, list_deliveries
+from notifier.items import JobItem, MuteItem, PhaseItem, count_mutes, list_jobs, list_mutes
 from notifier.model import (
     Attempt,
     Delivery,

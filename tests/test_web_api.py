@@ -21,7 +21,8 @@ from yarl import URL
 
 from notifier import __version__
 from notifier.catalogue import Catalogue
-from notifier.items import DeliveryItem, JobItem, list_deliveries, list_jobs
+from notifier.deliveries import DeliveryItem, list_deliveries
+from notifier.items import JobItem, list_jobs
 from notifier.model import JobKey, JobRecord, PollReport, SourceRecord
 from notifier.muting import Muting
 from notifier.page import Page

@@ -8,15 +8,8 @@ from urllib.parse import urlencode
 from notifier import __version__
 from notifier.catalogue import Catalogue
 from notifier.commands.link import Link, find_daemon
-from notifier.items import (
-    DeliveryItem,
-    JobItem,
-    MuteItem,
-    count_mutes,
-    list_deliveries,
-    list_jobs,
-    list_mutes,
-)
+from notifier.deliveries import DeliveryItem, list_deliveries
+from notifier.items import JobItem, MuteItem, count_mutes, list_jobs, list_mutes
 from notifier.model import DeliveryState, utc_now
 from notifier.page import LARGEST_LIMIT, Page
 from notifier.records import Records

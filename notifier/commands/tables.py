@@ -10,8 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from notifier.deliveries import DeliveryItem
 from notifier.duration import spell_duration
-from notifier.items import DeliveryItem, JobItem, MuteItem
+from notifier.items import JobItem, MuteItem
 from notifier.model import is_active, utc_now
 from notifier.mute import spell_mute
 from notifier.payload import Progress

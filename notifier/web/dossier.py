@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 
 from notifier.catalogue import Catalogue
+from notifier.deliveries import DeliveryItem, show_deliveries
 from notifier.element import Details, read_details
 from notifier.hours import QuietNow
-from notifier.items import DeliveryItem, show_deliveries
 from notifier.model import JobKey
 from notifier.web.board import Row, make_row
 

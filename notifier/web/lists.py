@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from notifier import __version__
-from notifier.items import count_mutes, list_deliveries, list_jobs
+from notifier.deliveries import list_deliveries
+from notifier.items import count_mutes, list_jobs
 from notifier.model import DELIVERY_STATES, is_delivery_state, utc_now
 from notifier.timeline import list_events
 from notifier.views import Status, list_sources, list_targets

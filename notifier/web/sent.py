@@ -4,7 +4,7 @@ from functools import partial
 
 from aiohttp import web
 
-from notifier.items import list_deliveries
+from notifier.deliveries import list_deliveries
 from notifier.model import DELIVERY_STATES, is_delivery_state
 from notifier.page import BadCursorError
 from notifier.web.daemon import Daemon
