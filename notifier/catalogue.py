@@ -48,6 +48,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is searched: id, name and table, case folded."""
     tallies: tuple[Tally, ...]
     """By target, in the order of their first deliveries."""
+    newest: str
+    """None of its events and deliveries is newer than this."""
     print: int
     """The hash of the document that all this is from."""
 
@@ -144,6 +146,17 @@ def tally(record: JobRecord | SourceRecord) -> tuple[Tally, ...]:
     return tuple(_tally(intern(target), deliveries) for target, deliveries in by_target.items())
 
 
+def newest(record: JobRecord | SourceRecord) -> str:
+    """Return what none of the events and deliveries of a record is newer than."""
+    times = [*(each.observed_at for each in record.events), *(each.created_at for each in record.deliveries)]
+    return sortable(max(times)) if times else ""
+
+
+def sortable(time: datetime) -> str:
+    """Return a time, which is UTC, as text that is ordered as times are."""
+    return time.isoformat(timespec="microseconds")  # strftime would not pad the year 999
+
+
 def _tally(target: str, deliveries: list[Delivery]) -> Tally:
     states = [delivery.state for delivery in deliveries]
     waiting = [delivery.created_at for delivery in deliveries if delivery.state == "pending"]
@@ -174,11 +187,12 @@ def _entry(key: JobKey, document: bytes) -> Entry:
         source=key[0],
         job_id=key[1],
         status=intern(snapshot.status),
-        created=created.isoformat(timespec="microseconds"),  # strftime would not pad the year 999
+        created=sortable(created),
         removed=snapshot.is_removed,
         stalled=snapshot.stalled_at is not None,
         table=None if details.table is None else intern(details.table),
         text="\n".join(named).casefold(),
         tallies=tally(record),
+        newest=newest(record),
         print=hash(document),
     )

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
-from notifier.catalogue import Catalogue
+from notifier.catalogue import Catalogue, newest, sortable
 from notifier.hours import NEVER_QUIET, QuietNow
 from notifier.model import Attempt, Delivery, DeliveryState, JobRecord, RecordKey, SourceRecord
 from notifier.outbox import pending
-from notifier.page import DEFAULT_LIMIT, Page, make_page
+from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_grouped_page
+
+_Found = tuple[JobRecord | SourceRecord, Delivery]
 
 
 class DeliveryItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,13 +56,17 @@ def list_deliveries(
     quiet: QuietNow = NEVER_QUIET,
 ) -> Page[DeliveryItem]:
     """Return deliveries, those of the newest events first. Raises BadCursorError."""
-    found = (
-        ((_sortable(delivery.created_at), f"{_place(key)}/{place:09}"), key, (record, delivery))
-        for key, record in _outboxes(catalogue, state, target)
-        for place, delivery in enumerate(record.deliveries)
-        if state in (None, delivery.state) and target in (None, delivery.target)
-    )
-    return make_page(found, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
+
+    def read(
+        key: RecordKey,
+    ) -> Iterator[tuple[PageKey, RecordKey, tuple[JobRecord | SourceRecord, Delivery]]]:
+        record = catalogue.records.outbox(key)
+        for place, each in enumerate(() if record is None else record.deliveries):
+            if record is not None and state in (None, each.state) and target in (None, each.target):
+                yield (sortable(each.created_at), f"{_place(key)}/{place:09}"), key, (record, each)
+
+    groups = ((bound, partial(read, key)) for bound, key in _outboxes(catalogue, state, target))
+    return make_grouped_page(groups, limit, cursor, lambda key, pair: _delivery_item(key, *pair, quiet=quiet))
 
 
 def show_deliveries(key: RecordKey, record: JobRecord | SourceRecord, quiet: QuietNow) -> list[DeliveryItem]:
@@ -69,16 +76,14 @@ def show_deliveries(key: RecordKey, record: JobRecord | SourceRecord, quiet: Qui
 
 def _outboxes(
     catalogue: Catalogue, state: DeliveryState | None, target: str | None
-) -> Iterator[tuple[RecordKey, JobRecord | SourceRecord]]:
-    """Yield the records that may have such deliveries."""
+) -> Iterator[tuple[str, RecordKey]]:
+    """Yield the keys of records that may have such deliveries, each with what none of them is newer than."""
     for source, record in list(catalogue.records.sources().items()):
-        yield (source, None), record
+        yield newest(record), (source, None)
     for entry in catalogue.entries():
         found = (each for each in entry.tallies if target in (None, each.target))
         if any(state is None or each.count(state) for each in found):
-            job = catalogue.records.job(entry.job)
-            if job is not None:
-                yield entry.job, job
+            yield entry.newest, entry.job
 
 
 def _delivery_item(
@@ -112,7 +117,3 @@ def _delivery_item(
 
 def _place(key: RecordKey) -> str:
     return key[0] if key[1] is None else f"{key[0]}/job/{key[1]}"
-
-
-def _sortable(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds")  # strftime would not pad the year 999

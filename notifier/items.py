@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from notifier.catalogue import ALL_JOBS, Catalogue, Wanted
+from notifier.catalogue import ALL_JOBS, Catalogue, Wanted, sortable
 from notifier.element import read_details
 from notifier.model import JobKey, JobRecord, Mute, Snapshot, is_active
 from notifier.mute import is_of, muting
@@ -104,7 +104,7 @@ def list_mutes(
         for mute in record.mutes:
             if now < mute.until:
                 holders[mute.id].append((name, mute))
-    found = (((_sortable(held[0][1].created_at), id_), id_, held) for id_, held in holders.items())
+    found = (((sortable(held[0][1].created_at), id_), id_, held) for id_, held in holders.items())
     return make_page(found, limit, cursor, lambda _, held: _mute_item(held))
 
 
@@ -189,7 +189,3 @@ def _phases(snapshot: Snapshot, now: datetime) -> list[PhaseItem]:
 
 def _seconds(since: datetime | None, end: datetime | None) -> float | None:
     return None if since is None or end is None else max(0.0, round((end - since).total_seconds(), 3))
-
-
-def _sortable(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds")  # strftime would not pad the year 999

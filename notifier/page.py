@@ -61,6 +61,31 @@ def make_page(
     return Page(items, _cursor(shown[-1][0]) if len(newest) > limit else None)
 
 
+def make_grouped_page(
+    groups: Iterable[tuple[str, Callable[[], Iterable[tuple[PageKey, _Key, Any]]]]],
+    limit: int,
+    cursor: str | None,
+    item: Callable[[_Key, Any], _Item],
+) -> Page[_Item]:
+    """Return what `make_page` would of the entries of all groups, and read only those that can matter.
+
+    Each group has a text that the first parts of its entries' keys are no larger than. Raises BadCursorError.
+    """
+    after = None if cursor is None else _read_cursor(cursor)
+    kept: list[tuple[PageKey, _Key, Any]] = []  # a heap: the one that goes first is the first
+    for bound, read in sorted(groups, key=itemgetter(0), reverse=True):
+        if len(kept) > limit and bound < kept[0][0][0]:
+            break
+        for entry in read():
+            if after is not None and entry[0] >= after:
+                continue
+            if len(kept) <= limit:
+                heapq.heappush(kept, entry)
+            elif entry[0] > kept[0][0]:
+                heapq.heapreplace(kept, entry)
+    return make_page(kept, limit, None, item)
+
+
 def find_place(keys: Iterable[PageKey], limit: int, cursor: str | None) -> Place:
     """Return where the page after a cursor is in the list with these keys. Raises BadCursorError."""
     bound = None if cursor is None else _read_cursor(cursor)

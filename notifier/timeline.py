@@ -1,13 +1,15 @@
 """Events as people and programs are shown them, newest first, with what became of each. Pure."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
+from notifier.catalogue import Catalogue, newest, sortable
 from notifier.model import Delivery, DeliveryState, Event, JobRecord, RecordKey, SourceRecord
-from notifier.page import DEFAULT_LIMIT, Page, make_page
-from notifier.records import Records
+from notifier.page import DEFAULT_LIMIT, Page, PageKey, make_grouped_page
 
 
 class EventDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,7 @@ class EventItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_events(
-    records: Records,
+    catalogue: Catalogue,
     *,
     source: str | None = None,
     job_id: str | None = None,
@@ -48,23 +50,31 @@ def list_events(
     cursor: str | None = None,
 ) -> Page[EventItem]:
     """Return events, of a source or job if one is named. Raises BadCursorError."""
-    if source is not None and job_id is not None:
-        one = records.job((source, job_id))
-        known: list[tuple[RecordKey, JobRecord | SourceRecord]] = (
-            [] if one is None else [((source, job_id), one)]
-        )
-    else:
-        known = [
-            (key, record)
-            for key, record in records.outboxes()
-            if source in (None, key[0]) and job_id in (None, key[1])
-        ]
-    found = (
-        ((_sortable(event.observed_at), f"{key[0]}/{key[1] or ''}/{event.seq:012}"), key, (event, record))
-        for key, record in known
-        for event in record.events
-    )
-    return make_page(found, limit, cursor, lambda key, pair: _item(key, *pair))
+
+    def read(key: RecordKey) -> Iterator[tuple[PageKey, RecordKey, tuple[Event, JobRecord | SourceRecord]]]:
+        record = catalogue.records.outbox(key)
+        for event in () if record is None else record.events:
+            if record is not None:
+                yield (
+                    (sortable(event.observed_at), f"{key[0]}/{key[1] or ''}/{event.seq:012}"),
+                    key,
+                    (event, record),
+                )
+
+    groups = ((bound, partial(read, key)) for bound, key in _outboxes(catalogue, source, job_id))
+    return make_grouped_page(groups, limit, cursor, lambda key, pair: _item(key, *pair))
+
+
+def _outboxes(
+    catalogue: Catalogue, source: str | None, job_id: str | None
+) -> Iterator[tuple[str, RecordKey]]:
+    """Yield the keys of the records that are meant, each with what none of their events is newer than."""
+    for name, record in list(catalogue.records.sources().items()):
+        if source in (None, name) and job_id is None:
+            yield newest(record), (name, None)
+    for entry in catalogue.entries():
+        if source in (None, entry.source) and job_id in (None, entry.job_id):
+            yield entry.newest, entry.job
 
 
 def show_events(key: RecordKey, record: JobRecord | SourceRecord) -> list[EventItem]:
@@ -98,7 +108,3 @@ def _item(key: RecordKey, event: Event, record: JobRecord | SourceRecord) -> Eve
             for each in by_event[event.id]
         ],
     )
-
-
-def _sortable(time: datetime) -> str:
-    return time.isoformat(timespec="microseconds")  # strftime would not pad the year 999

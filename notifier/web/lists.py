@@ -63,7 +63,7 @@ def list_routes(daemon: Daemon, answer: Answer) -> list[web.RouteDef]:
     async def events(request: web.Request) -> web.Response:
         limit, cursor = paging(request)
         wanted = {key: request.query.get(key) for key in ("source", "job_id")}
-        return await answer(partial(list_events, daemon.records, limit=limit, cursor=cursor, **wanted))
+        return await answer(partial(list_events, daemon.catalogue, limit=limit, cursor=cursor, **wanted))
 
     return [
         web.get("/api/v1/status", status),
