@@ -222,8 +222,8 @@ def many(count: int) -> dict[str, JobRecord]:
         ("?status=failed", 13, "Job 37"),
         ("?status=active", 13, "Job 38"),
         ("?status=failed&table=eth.*", 7, "Job 37"),
-        ("?q=job+7", 1, "Job 7"),
-        ("?q=&table=&status=", 40, "Job 39"),
+        ("?q=+job+7+", 1, "Job 7"),
+        ("?q=+&table=+&status=", 40, "Job 39"),
         ("?source=allium&q=JOB+1", 11, "Job 19"),
     ],
 )

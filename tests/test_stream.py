@@ -24,9 +24,9 @@ class Listener:
     async def mark(self) -> str:
         """Return what the next change is marked with."""
         async with asyncio.timeout(10):
-            lines = [await self.answer.content.readline() for _ in range(3)]
-        assert (lines[0], lines[2]) == (b"event: changed\n", b"\n")
-        return lines[1].decode().removeprefix("data: ").strip()
+            while await self.answer.content.readline() != b"event: changed\n":
+                pass
+            return (await self.answer.content.readline()).decode().removeprefix("data: ").strip()
 
     async def ended(self) -> None:
         """Wait until the stream has ended."""
@@ -103,3 +103,12 @@ async def test_it_is_for_those_who_may_see_the_page() -> None:
             assert stranger.answer.status == 401
         async with listening(url, Cookie=f"{COOKIE}={Sessions(TOKEN).make()}") as known:
             assert await known.mark()
+
+
+async def test_it_cannot_be_asked_for_its_head_alone() -> None:
+    async with (
+        web_of(daemon_of(Records())) as url,
+        aiohttp.ClientSession() as session,
+        session.head(f"{url}/changes") as answer,
+    ):
+        assert answer.status == 405

@@ -27,8 +27,8 @@ def wanted_jobs(request: web.Request) -> Wanted:
     return Wanted(
         status=query.get("status") or None,
         source=query.get("source") or None,
-        table=query.get("table") or None,
-        text=query.get("q") or None,
+        table=query.get("table", "").strip() or None,
+        text=query.get("q", "").strip() or None,
     )
 
 

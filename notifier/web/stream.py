@@ -16,6 +16,8 @@ from notifier.web.reply import LIMIT
 _LOOK_EVERY_SECONDS = 0.25
 _TELL_EVERY_SECONDS = 1.0
 _KEEP_ALIVE_SECONDS = 15.0
+_AGAIN_AFTER_MILLISECONDS = 1000
+"""When browsers connect again after a connection was lost, as by a restart."""
 _MOST_STREAMS = 50
 """Each holds a connection for as long as a page is open, and programs need some, too."""
 _HEADERS = {"X-Accel-Buffering": "no"}  # a proxy that buffers would tell nothing for minutes
@@ -57,12 +59,13 @@ def stream_routes(daemon: Daemon, ending: asyncio.Event) -> list[web.RouteDef]:
         finally:
             listening -= 1
 
-    return [web.get("/changes", stream)]
+    return [web.get("/changes", stream, allow_head=False)]
 
 
 async def _tell(
     daemon: Daemon, request: web.Request, response: web.StreamResponse, ending: asyncio.Event
 ) -> None:
+    await response.write(f"retry: {_AGAIN_AFTER_MILLISECONDS}\n\n".encode())
     clock = asyncio.get_running_loop().time
     told, told_at = "", 0.0
     while not ending.is_set() and not (request.transport is None or request.transport.is_closing()):
