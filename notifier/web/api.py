@@ -15,10 +15,11 @@ from notifier.web.lists import in_turn, list_routes
 from notifier.web.look import look_routes
 from notifier.web.metrics import metrics_routes
 from notifier.web.mutes import mute_routes
+from notifier.web.openapi import Door, document_routes
 from notifier.web.page import page_routes
 from notifier.web.probes import probe_routes
 from notifier.web.reloads import reload_routes
-from notifier.web.reply import LIMIT, reply
+from notifier.web.reply import LIMIT, Error, reply
 from notifier.web.retries import retry_routes
 from notifier.web.sent import sent_routes
 from notifier.web.sign_in import offer_sign_in, sign_in_routes
@@ -51,6 +52,7 @@ def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Applicat
     application.add_routes(retry_routes(daemon))
     if daemon.reload is not None and guard is None:  # it is for who may read the config, not for browsers
         application.add_routes(reload_routes(daemon.reload))
+    application.add_routes(document_routes(application, _door(guard), answer))
     return application
 
 
@@ -65,6 +67,12 @@ def _ending(application: web.Application) -> asyncio.Event:
     return ending
 
 
+def _door(guard: Guard | None) -> Door:
+    if guard is None:
+        return "open"
+    return "this machine" if guard.sessions is None else "token"
+
+
 @web.middleware
 async def _errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -74,15 +82,15 @@ async def _errors_as_json(
             await request.read()  # whoever answers before would close the connection on who still writes
             return await handler(request)
     except TimeoutError:
-        return reply({"error": f"not answered within {_ANSWER_WITHIN_SECONDS:.0f} s"}, 503)
+        return reply(Error(f"not answered within {_ANSWER_WITHIN_SECONDS:.0f} s"), 503)
     except RefusedMuteError as error:
-        return reply({"error": str(error)}, 404 if error.unknown else 400)
+        return reply(Error(str(error)), 404 if error.unknown else 400)
     except RefusedOrderError as error:
-        return reply({"error": str(error)}, 404 if error.unknown else 409)
+        return reply(Error(str(error)), 404 if error.unknown else 409)
     except BadCursorError as error:
-        return reply({"error": f"cursor: {error}"}, 400)
+        return reply(Error(f"cursor: {error}"), 400)
     except web.HTTPException as error:
-        answer = reply({"error": error.text}, error.status)
+        answer = reply(Error(error.text or error.reason), error.status)
         for name in _PASSED_ON & error.headers.keys():
             answer.headers[name] = error.headers[name]
         return answer

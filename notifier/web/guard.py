@@ -57,7 +57,8 @@ class Guard:
                 text="a token is needed: Authorization: Bearer …, or sign in on the page",
                 headers={"WWW-Authenticate": 'Bearer realm="backfill-notifier"'},
             )
-        if request.method not in _SAFE:
+        # What nothing answers has an error of its own: another method, or another address.
+        if request.method not in _SAFE and request.match_info.http_exception is None:
             _check_change(request)
         return await handler(request)
 

@@ -2,9 +2,11 @@
 
 import asyncio
 from functools import partial
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from notifier.duration import parse_duration
 from notifier.items import list_mutes, show_mute
@@ -12,19 +14,36 @@ from notifier.model import utc_now
 from notifier.muting import MuteOrder, Muting, Unmuted
 from notifier.records import Records
 from notifier.web.lists import Answer
-from notifier.web.reply import paging, reply
+from notifier.web.reply import Nothing, paging, read_body, reply
+
+_Words = Annotated[str, Meta(extra_json_schema={"pattern": r"\S"})]
+_Length = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "pattern": "^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
+            "minLength": 2,
+            "format": "duration-of-a-mute",
+        }
+    ),
+]
 
 
-class WantedMute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WantedMute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The body of an order to mute jobs."""
 
-    length: str = msgspec.field(name="for")
-    """A duration such as "2h"."""
-    job_id: str | None = None
-    table: str | None = None
-    name: str | None = None
-    source: str | None = None
-    reason: str | None = None
+    length: _Length = msgspec.field(name="for")
+    """A duration such as "2h" or "1d12h": longer than 0s, ten years at most."""
+    job_id: _Words | None = None
+    """The one job that it is about."""
+    table: _Words | None = None
+    """A glob: jobs of these tables."""
+    name: _Words | None = None
+    """A glob: jobs that are called like this."""
+    source: _Words | None = None
+    """Jobs of this source; alone it is about the source itself, too."""
+    reason: _Words | None = None
+    """Why, for people."""
 
 
 def mute_routes(records: Records, muting: Muting, answer: Answer) -> list[web.RouteDef]:
@@ -39,6 +58,7 @@ def mute_routes(records: Records, muting: Muting, answer: Answer) -> list[web.Ro
         return reply(await asyncio.to_thread(show_mute, records, made), 201)
 
     async def unmute(request: web.Request) -> web.Response:
+        read_body(await request.read(), Nothing)
         return reply(Unmuted(await muting.unmute(request.match_info["id"])))
 
     return [
@@ -49,10 +69,10 @@ def mute_routes(records: Records, muting: Muting, answer: Answer) -> list[web.Ro
 
 
 def _order(body: bytes) -> MuteOrder:
+    wanted = read_body(body, WantedMute)
     try:
-        wanted = msgspec.json.decode(body, type=WantedMute)
         length = parse_duration(wanted.length)
-    except ValueError as error:  # msgspec's own errors and those of UTF-8 are
+    except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
     return MuteOrder(
         job_id=wanted.job_id,

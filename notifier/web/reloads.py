@@ -6,7 +6,7 @@ from aiohttp import web
 
 from notifier.difference import Difference
 from notifier.problem import ConfigError
-from notifier.web.reply import reply
+from notifier.web.reply import Error, reply
 
 
 def reload_routes(carry_out: Callable[[], Awaitable[Difference]]) -> list[web.RouteDef]:
@@ -16,7 +16,7 @@ def reload_routes(carry_out: Callable[[], Awaitable[Difference]]) -> list[web.Ro
         try:
             return reply(await carry_out())
         except ConfigError as error:
-            return reply({"error": _spelled(error)}, 422)
+            return reply(Error(_spelled(error)), 422)
 
     return [web.post("/api/v1/reload", reload)]
 

@@ -1,7 +1,7 @@
 """How requests are read and answered: pages of lists, JSON, HTML."""
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -11,6 +11,25 @@ from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT
 
 LIMIT = web.RequestKey("limit", asyncio.Timeout)
 """What ends a request that takes too long; one that is meant to last reschedules it."""
+_Body = TypeVar("_Body")
+
+
+class Error(msgspec.Struct, frozen=True):
+    """Why it was not done, in words."""
+
+    error: str
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An empty object: the address says it all."""
+
+
+def read_body(body: bytes, type_: type[_Body]) -> _Body:
+    """Return what a body says; none says as much as an empty object. Raises HTTPBadRequest."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=type_)
+    except ValueError as error:  # msgspec's own errors and those of UTF-8 are
+        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 def paging(request: web.Request) -> tuple[int, str | None]:

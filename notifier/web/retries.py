@@ -5,7 +5,7 @@ from aiohttp import web
 
 from notifier.replays import Order, Retried
 from notifier.web.daemon import Daemon
-from notifier.web.reply import reply
+from notifier.web.reply import Nothing, read_body, reply
 
 
 class RetryAll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,13 +19,11 @@ def retry_routes(daemon: Daemon) -> list[web.RouteDef]:
     """Return what takes such orders."""
 
     async def retry(request: web.Request) -> web.Response:
+        read_body(await request.read(), Nothing)
         return reply(Retried(await daemon.retry(Order(id=request.match_info["id"]))))
 
     async def retry_all(request: web.Request) -> web.Response:
-        try:
-            wanted = msgspec.json.decode(await request.read() or b"{}", type=RetryAll)
-        except ValueError as error:  # msgspec's own errors and those of UTF-8 are
-            raise web.HTTPBadRequest(text=str(error)) from error
+        wanted = read_body(await request.read(), RetryAll)
         if wanted.target is not None and wanted.target not in daemon.targets:
             raise web.HTTPNotFound(text=f"there is no target {wanted.target}")
         return reply(Retried(await daemon.retry(Order(target=wanted.target))))
