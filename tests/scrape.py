@@ -1,7 +1,5 @@
 """What `/metrics` answers, read."""
 
-from collections.abc import Iterable
-
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,6 +45,6 @@ def scrape_of(*collectors: Collector) -> Scrape:
     return Scrape(generate_latest(registry).decode())
 
 
-def names(families: Iterable[Metric]) -> set[str]:
-    """Return the names of metrics as they are asked for, the parts of histograms apart."""
-    return {family.name + ("_total" if family.type == "counter" else "") for family in families}
+def name_of(family: Metric) -> str:
+    """Return the name that a metric is asked for by, without the parts of a histogram."""
+    return family.name + ("_total" if family.type == "counter" else "")

@@ -1,5 +1,6 @@
 """`/metrics`, of what is put into records and of a real daemon."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from notifier.unix import socket_path
 from tests.daemon import Daemon, write_config
 from tests.promtool import promtool
 from tests.records import at, delivery, of, record
-from tests.scrape import Scrape
+from tests.scrape import Scrape, name_of
 from tests.servers import ScriptedServer, job
 from tests.web import daemon_of, web_of
 
+PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 POLLS = {"allium": PollReport(last_poll=at(1), last_good_poll=at(1))}
 
 
@@ -113,6 +115,28 @@ async def test_labels_may_hold_whatever_a_status_holds() -> None:
     odd = 'a"b\\c\nd\x00é😀'
     scrape = await scraped(of({"a": record(status=odd)}), polls=POLLS)
     assert scrape("notifier_jobs", source="allium", status=odd) == 1
+
+
+async def test_the_page_about_them_has_each_metric_that_there_is_and_no_other(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    state.write_bytes(b"x")
+    meter = Meter(["allium"], ["ops"])
+    scrape = await scraped(Records(), polls=POLLS, targets=["ops"], meter=meter, state_path=state)
+    rows = re.findall(r"^\| `(\w+)(?:\{([\w, ]+)\})?` \|", PAGE.read_text(), re.MULTILINE)
+    assert {(name, frozenset(filter(None, labels.split(", ")))) for name, labels in rows} == {
+        (name_of(family), frozenset(family.samples[0].labels.keys() - {"le"})) for family in scrape.families
+    }
+
+
+def test_each_question_is_a_query(tmp_path: Path) -> None:
+    rows = re.findall(r"^\| [^|]+\? \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    queries = [query for row in rows for query in re.findall(r"`([^`]+)`", row)]
+    assert len(queries) > 10
+    rules = [{"record": f"question:{number}", "expr": query} for number, query in enumerate(queries)]
+    path = tmp_path / "questions.yml"
+    path.write_bytes(msgspec.json.encode({"groups": [{"name": "questions", "rules": rules}]}))
+    code, words = promtool("check", "rules", str(path))
+    assert code == 0, words
 
 
 async def ask(state: Path, path: str = "/metrics") -> bytes:

@@ -32,6 +32,7 @@ def daemon_of(
     meter: Meter | None = None,
     polls: Mapping[str, PollReport] = MappingProxyType({}),
     vitals: Callable[[], list[str]] = list,
+    state_path: Path = Path("/var/lib/notifier/state.db"),
 ) -> Daemon:
     """Return what is asked about these records."""
     return Daemon(
@@ -42,7 +43,7 @@ def daemon_of(
         reload=reload,
         meter=meter or Meter(),
         polls=lambda: polls,
-        state_path=Path("/var/lib/notifier/state.db"),
+        state_path=state_path,
         started_at=NOW,
         vitals=vitals,
     )
