@@ -1,6 +1,7 @@
 """The OpenAPI document: true of what is answered, and of what is refused."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -147,6 +148,20 @@ async def test_it_is_served() -> None:
 
 
 # ----------------------------------------------------------------------------------- what is so, too
+
+
+async def test_the_page_about_it_asks_for_what_there_is(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    commands = re.findall(
+        r"^\$ curl -s ?(?:-X (\w+))?.*?(?:-d '([^']+)' )?'?https?://[\w.:]+(/[^\s']+)", page, re.MULTILINE
+    )
+    assert {command[0] for command in commands} == {"", "POST", "DELETE"}
+    headers = {"Content-Type": "application/json"}
+    async with served(tmp_path, None) as url, aiohttp.ClientSession(headers=headers) as session:
+        for method, body, path in commands:
+            async with session.request(method or "GET", url + path, data=body or None) as response:
+                answer = await response.json()
+                assert response.status in (200, 201) or answer["error"].startswith("there is no "), answer
 
 
 @asynccontextmanager
