@@ -67,6 +67,20 @@ async def test_more_connections_than_there_may_be_are_closed() -> None:
             await each.wait_closed()
 
 
+async def test_what_is_no_http_is_answered_and_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with web_of(daemon_of(Records())) as url:
+        host, port = url.removeprefix("http://").split(":")
+        for sent in (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n", b"\x16\x03\x01\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(sent)
+            assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+            writer.close()
+            await writer.wait_closed()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_who_connects_and_does_not_ask_is_cut_off() -> None:
     async with web_of(daemon_of(Records()), idle_seconds=0.05) as url:
         host, port = url.removeprefix("http://").split(":")

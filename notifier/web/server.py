@@ -6,11 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from notifier.address import ListenAddress
 from notifier.transport import os_words
 
 _log = logging.getLogger(__name__)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Return whether what failed is ours: whoever sends what is no HTTP could fill the log."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], BadHttpMessage)
+
+
+_requests = logging.getLogger(f"{__name__}.requests")
+_requests.addFilter(_is_ours)
 
 _AGAIN_AFTER_SECONDS = 10.0
 _MOST_CONNECTIONS = 256
@@ -38,6 +48,7 @@ async def served_on(
     runner = web.AppRunner(
         application,
         access_log=None,
+        logger=_requests,
         shutdown_timeout=1.0,
         keepalive_timeout=idle_seconds,
         lingering_time=0.0,  # what is too large need not be read to its end
