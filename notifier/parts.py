@@ -69,6 +69,10 @@ class Parts:
         self.pipeline = Pipeline(
             state, self.dispatchers, observed=self.meter.observed, became=self.meter.became
         )
+        alliums = self.make_sources(settings)
+        for source in settings.sources:
+            self.put_source(source, alliums[source.name])
+        # After the sources: it takes up only what an earlier process left of those that there are.
         self.notices = Notices(
             state=state,
             sources=self.watchers.keys(),
@@ -82,6 +86,8 @@ class Parts:
         self.upkeep = Upkeep(state=state, keep=settings.store.keep, listing=self._listing)
         self.muting = Muting(state, sources=self.watchers.keys(), ended=self._end_mutes)
         self.replays = Replays(state, resume=self.pipeline.resume_one, targets=self.dispatchers.keys())
+        for target in self.make_targets(settings).values():
+            self.put_target(target)
 
     def make_sources(self, settings: Settings) -> Mapping[str, AlliumSource]:
         """Return the sources of these settings, by name, over the connections there are."""
@@ -242,10 +248,5 @@ async def open_parts(
         open_session() as targets,
     ):
         parts = Parts(settings, state=state, sessions=Sessions(sources, targets), once=once, polled=polled)
-        for target in parts.make_targets(settings).values():
-            parts.put_target(target)
-        alliums = parts.make_sources(settings)
-        for source in settings.sources:
-            parts.put_source(source, alliums[source.name])
         await parts.resume()
         yield parts
