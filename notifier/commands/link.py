@@ -3,6 +3,7 @@
 import errno
 import http.client
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,7 +56,8 @@ class Link:
     def _ask(self, method: str, path: str, body: bytes | None, type_: type[_Answer]) -> _Answer:
         connection = _Connection(socket_path(self._state), self._within_seconds)
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            with suppress(BrokenPipeError):  # who answers before it has read all that is sent has answered
+                connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
             answer = response.read()
             if body is not None and response.status >= 400 and (reason := _reason(answer)):

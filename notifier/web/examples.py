@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from notifier.catalogue import Catalogue
+from notifier.deliveries import DeliveryItem, list_deliveries
 from notifier.difference import Difference, Names
-from notifier.items import DeliveryItem, JobItem, MuteItem, list_deliveries, list_jobs, list_mutes
+from notifier.items import JobItem, MuteItem, list_jobs, list_mutes
 from notifier.model import (
     Attempt,
     Delivery,
@@ -71,7 +72,7 @@ def examples() -> dict[Any, Any]:
             mutes=1,
         ),
         Page[JobItem]: list_jobs(catalogue, now=now),
-        Page[EventItem]: list_events(records),
+        Page[EventItem]: list_events(catalogue),
         Page[DeliveryItem]: list_deliveries(catalogue),
         Page[MuteItem]: (mutes := list_mutes(records, now=now)),
         MuteItem: mutes.items[0],

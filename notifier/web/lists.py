@@ -57,7 +57,15 @@ def list_routes(daemon: Daemon, answer: Answer) -> list[web.RouteDef]:
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
         quiet = daemon.quiet_now
         return await answer(
-            partial(list_deliveries, daemon.catalogue, state=state, limit=limit, cursor=cursor, quiet=quiet)
+            partial(
+                list_deliveries,
+                daemon.catalogue,
+                state=state,
+                target=request.query.get("target"),
+                limit=limit,
+                cursor=cursor,
+                quiet=quiet,
+            )
         )
 
     async def events(request: web.Request) -> web.Response:

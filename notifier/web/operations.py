@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from notifier.deliveries import DeliveryItem
 from notifier.difference import Difference
-from notifier.items import DeliveryItem, JobItem, MuteItem
+from notifier.items import JobItem, MuteItem
 from notifier.model import DELIVERY_STATES
 from notifier.muting import Unmuted
 from notifier.page import DEFAULT_LIMIT, LARGEST_LIMIT, Page
@@ -152,7 +153,11 @@ OPERATIONS = (
         id="deliveries",
         summary="What was sent, what waits, what was given up",
         description="Those of the newest events first.",
-        parameters=(_query("state", "Only those in this state.", enum=list(DELIVERY_STATES)), *PAGING),
+        parameters=(
+            _query("state", "Only those in this state.", enum=list(DELIVERY_STATES)),
+            _query("target", "Only those for this target."),
+            *PAGING,
+        ),
         answer=Page[DeliveryItem],
         words="Some deliveries.",
         errors=(400,),
