@@ -21,7 +21,11 @@ class Crew:
         task = self._tasks.pop(name, None)
         if task is None:
             return True
-        _, late = await asyncio.wait({task}, timeout=within_seconds)
+        try:
+            _, late = await asyncio.wait({task}, timeout=within_seconds)
+        except asyncio.CancelledError:
+            self._tasks.setdefault(name, task)  # whoever ends the rest ends it, too
+            raise
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         return not late
