@@ -153,7 +153,8 @@ def show_mute(records: Records, mute: Mute) -> MuteItem:
 
 def count_mutes(records: Records, now: datetime) -> int:
     """Return how many mutes hold."""
-    held = (mute for record in records.sources().values() for mute in record.mutes if now < mute.until)
+    known = list(records.sources().values())  # another thread may add one meanwhile
+    held = (mute for record in known for mute in record.mutes if now < mute.until)
     return len({mute.id for mute in held})
 
 

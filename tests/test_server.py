@@ -53,32 +53,34 @@ async def test_it_stops_also_while_the_address_is_taken() -> None:
             pass
 
 
-async def test_more_connections_than_there_may_be_are_closed() -> None:
+async def test_when_there_are_too_many_connections_an_idle_one_goes_for_a_new_one() -> None:
     async with web_of(daemon_of(Records()), most_connections=2) as url:
         host, port = url.removeprefix("http://").split(":")
         held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
         for reader, writer in held:
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        assert await reader.read() == b""
-        for each in (*(pair[1] for pair in held), writer):
-            each.close()
-            await each.wait_closed()
-
-
-async def test_what_is_no_http_is_answered_and_does_not_fill_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with web_of(daemon_of(Records())) as url:
-        host, port = url.removeprefix("http://").split(":")
-        for sent in (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n", b"\x16\x03\x01\r\n\r\n"):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(sent)
-            assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+        assert await status_of(url) == 200
+        ended = [asyncio.create_task(reader.read()) for reader, _ in held]
+        _, still = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        assert len(still) == 1
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
+        for _, writer in held:
             writer.close()
-            await writer.wait_closed()
-    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_connection_whose_request_is_under_way_is_not_ended_for_another() -> None:
+    async with web_of(daemon_of(Records()), most_connections=1) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /changes HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        other, unheard = await asyncio.open_connection(host, int(port))
+        assert await other.read() == b""
+        for each in (writer, unheard):
+            each.close()
 
 
 async def test_who_connects_and_does_not_ask_is_cut_off() -> None:

@@ -34,7 +34,9 @@ _PASSED_ON = {"Allow", "WWW-Authenticate"}
 def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Application:
     """Return what answers about this daemon: whoever asks, or with a guard those that it lets in."""
     guards = [] if guard is None else [offer_sign_in, guard.let_in]
-    application = web.Application(middlewares=[_errors_as_json, *guards], client_max_size=_LARGEST_BODY)
+    application = web.Application(
+        middlewares=[_errors_as_json, *guards, _read_whole], client_max_size=_LARGEST_BODY
+    )
     application.on_response_prepare.append(add_headers)
     answer = in_turn()
     sessions = None if guard is None else guard.sessions
@@ -74,12 +76,23 @@ def _door(guard: Guard | None) -> Door:
 
 
 @web.middleware
+async def _read_whole(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer once all was read: whoever answers before closes the connection on who still writes."""
+    try:
+        await request.read()
+    except web.RequestPayloadError as error:
+        raise web.HTTPBadRequest(text="the body broke off, or is not what its headers say") from error
+    return await handler(request)
+
+
+@web.middleware
 async def _errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_SECONDS) as request[LIMIT]:
-            await request.read()  # whoever answers before would close the connection on who still writes
             return await handler(request)
     except TimeoutError:
         return reply(Error(f"not answered within {_ANSWER_WITHIN_SECONDS:.0f} s"), 503)

@@ -6,21 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage
 
 from notifier.address import ListenAddress
 from notifier.transport import os_words
+from notifier.web.faults import requests_log
 
 _log = logging.getLogger(__name__)
 
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Return whether what failed is ours: whoever sends what is no HTTP could fill the log."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], BadHttpMessage)
-
-
-_requests = logging.getLogger(f"{__name__}.requests")
-_requests.addFilter(_is_ours)
 
 _AGAIN_AFTER_SECONDS = 10.0
 _MOST_CONNECTIONS = 256
@@ -48,7 +40,7 @@ async def served_on(
     runner = web.AppRunner(
         application,
         access_log=None,
-        logger=_requests,
+        logger=requests_log,
         shutdown_timeout=1.0,
         keepalive_timeout=idle_seconds,
         lingering_time=0.0,  # what is too large need not be read to its end
@@ -97,6 +89,8 @@ class _Doors:
         self._idle_seconds = idle_seconds
         self._silent: set[asyncio.BaseProtocol] = set()
         """Those that brought no request yet, and were not given up for it."""
+        self._busy: set[asyncio.BaseProtocol] = set()
+        """Those whose requests are being answered."""
 
     @web.middleware
     async def note(
@@ -104,12 +98,21 @@ class _Doors:
     ) -> web.StreamResponse:
         """Note that a connection brought a request; from now on the server itself ends it when idle."""
         self._silent.discard(request.protocol)
-        return await handler(request)
+        self._busy.add(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._busy.discard(request.protocol)
 
     def accept(self, server: web.Server | None) -> asyncio.BaseProtocol:
-        """Return what speaks on a new connection."""
-        if server is None or len(server.connections) >= self._most:
+        """Return what speaks on a new connection; when there are too many, an idle one has to go for it."""
+        if server is None:
             return _Closed()
+        if len(server.connections) >= self._most:
+            idle = next((each for each in server.connections if each not in self._busy), None)
+            if idle is None:
+                return _Closed()
+            _end(idle)
         protocol = server()
         self._silent.add(protocol)
         asyncio.get_running_loop().call_later(self._idle_seconds, self._end_silent, protocol)
@@ -118,8 +121,12 @@ class _Doors:
     def _end_silent(self, protocol: web.RequestHandler) -> None:
         if protocol in self._silent:
             self._silent.discard(protocol)
-            if protocol.transport is not None:
-                protocol.transport.abort()
+            _end(protocol)
+
+
+def _end(protocol: web.RequestHandler) -> None:
+    if protocol.transport is not None:
+        protocol.transport.abort()
 
 
 class _Closed(asyncio.Protocol):

@@ -44,7 +44,8 @@ def sign_in_routes(guard: Guard, sessions: Sessions) -> list[web.RouteDef]:
             sessions.make(),
             max_age=LASTS_SECONDS,
             path="/",
-            secure=request.secure,
+            # Who ends TLS before us says so; who lies only keeps his own browser from sending it.
+            secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
             httponly=True,
             samesite="Strict",
         )

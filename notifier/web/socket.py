@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from notifier.unix import short_path, socket_path
+from notifier.web.faults import requests_log
 
 
 @asynccontextmanager
@@ -17,7 +18,9 @@ async def served_beside(state: Path, application: web.Application) -> AsyncItera
     The caller holds the state: a socket that is there was left behind.
     """
     path = socket_path(state)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, lingering_time=0.0)
+    runner = web.AppRunner(
+        application, access_log=None, logger=requests_log, shutdown_timeout=1.0, lingering_time=0.0
+    )
     await runner.setup()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
