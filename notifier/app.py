@@ -62,11 +62,11 @@ async def _run(loaded: Config, load: Callable[[], Config], watchdog: Watchdog) -
             reload = Reload(
                 load,
                 fleet,
+                asked=asked.hung_up,
                 followed=partial(_follow, parts, heartbeat),
                 ended=parts.meter.reloaded,
                 told=service.reloading,
             )
-            asked.hung_up = reload.ask
             async with _answering(parts, settings, reload, vitals):
                 crew.start("clock", clock.run())
                 crew.start("notices", parts.notices.run())

@@ -32,22 +32,32 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-def make_sources(settings: Settings, session: aiohttp.ClientSession) -> list[AlliumSource]:
-    """Return all sources, in the config's order; they ask over this session, those of one key in turn."""
+Turnstiles = dict[tuple[tuple[str, str], float], Turnstile]
+"""What lets the requests of one account through in turn, by the account and how far they are apart."""
+
+
+def make_sources(
+    settings: Settings, session: aiohttp.ClientSession, turnstiles: Turnstiles | None = None
+) -> list[AlliumSource]:
+    """Return all sources, in the config's order; they ask over this session, those of one key in turn.
+
+    The turnstiles that there are, are used again: what the API asked for still holds.
+    """
+    kept = {} if turnstiles is None else turnstiles
     sharing: defaultdict[tuple[str, str], list[SourceSettings]] = defaultdict(list)
     for source in settings.sources:
         sharing[source.account].append(source)
-    turnstiles = {
-        account: Turnstile(_apart_seconds(sources))
-        for account, sources in sharing.items()
-        if len(sources) > 1
-    }
+    shared: dict[tuple[str, str], Turnstile] = {}
+    for account, sources in sharing.items():
+        if len(sources) > 1:
+            apart = _apart_seconds(sources)
+            shared[account] = kept.setdefault((account, apart), Turnstile(apart))
     return [
         AlliumSource(
             source,
             session=session,
             tls=tls_context(source.ca_file),
-            turnstile=turnstiles.get(source.account),
+            turnstile=shared.get(source.account),
         )
         for source in settings.sources
     ]

@@ -32,10 +32,10 @@ class Clock:
         self._looked_at = self._monotonic()
         self._ended = False
 
-    def repeat(self, name: str, action: Action) -> None:
-        """Have an action run as soon as `run` is called, and again after each wait it returns."""
+    def repeat(self, name: str, action: Action, *, after: timedelta = timedelta(0)) -> None:
+        """Have an action run, as soon as `run` is called or after a wait, and again after each it returns."""
         self._actions[name] = action
-        self._schedule(name, timedelta(0))
+        self._schedule(name, after)
 
     async def forget(self, name: str) -> None:
         """Repeat an action no more; a run of it that is under way is cancelled, and has ended on return."""

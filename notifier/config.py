@@ -129,6 +129,8 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(str(file), [Problem("file", f"cannot be read: {os_words(error)}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), [Problem("file", "is not UTF-8 text")]) from error
+    except RecursionError as error:
+        raise ConfigError(str(file), [Problem("file", "has tables or lists nested too deeply")]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(file), [Problem("file", f"is not valid TOML: {error}")]) from error
 

@@ -1,6 +1,6 @@
 """What is another in one config than in the one before: sources, targets and whole tables. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import msgspec
@@ -64,9 +64,12 @@ def followable(old: Settings, new: Settings) -> Settings:
     return new.model_copy(update={name: getattr(old, name) for name in _FIXED})
 
 
-def same_place(old: Settings, new: Settings, target: str) -> bool:
-    """Return whether a target is where it was: a pause that it asked for still concerns it."""
-    return bool(_place(old, target) == _place(new, target))
+def place_of(settings: Settings, target: str) -> Hashable:
+    """Return where a target is: a pause that it asked for concerns it while it is there."""
+    found = settings.targets[target]
+    if isinstance(found, SlackSettings):
+        return found.api_url, found.token, found.webhook_url
+    return found.url
 
 
 def _differ(old: Settings, new: Settings, name: str) -> bool:
@@ -83,7 +86,7 @@ def _sources(settings: Settings) -> dict[str, Any]:
 
 def _targets(settings: Settings) -> dict[str, Any]:
     """Return what each target is made from."""
-    links = {source.name: source.job_link for source in settings.sources}
+    links = {source.name: source.job_link for source in settings.sources if source.job_link}
     return {
         name: (target, links, settings.delivery.digest_over) if isinstance(target, SlackSettings) else target
         for name, target in settings.targets.items()
@@ -96,10 +99,3 @@ def _names(old: Mapping[str, Any], new: Mapping[str, Any]) -> Names:
         changed=tuple(name for name in new if name in old and old[name] != new[name]),
         removed=tuple(name for name in old if name not in new),
     )
-
-
-def _place(settings: Settings, target: str) -> Any:
-    found = settings.targets[target]
-    if isinstance(found, SlackSettings):
-        return found.api_url, found.token, found.webhook_url
-    return found.url

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from notifier.attempt import attempt
 from notifier.line import Assignment, Line
 from notifier.model import Delivery, Event, OpenBatch, RecordKey, utc_now
+from notifier.outbox import lose
 from notifier.quiet import QuietSettings
 from notifier.recovery import Recovery
 from notifier.report import describe, report, tags_of
@@ -49,6 +50,7 @@ class Dispatcher:
         state: State,
         retry: RetryPolicy,
         quiet: QuietSettings | None = None,
+        place: Hashable = None,
         once: bool = False,
         died: Callable[[], None] = lambda: None,
         settled: Callable[[Sequence[RecordKey]], None] = lambda _: None,
@@ -78,7 +80,7 @@ class Dispatcher:
         self._ended = asyncio.Event()
         self._stopping = False
         self._next: Assignment | None = None
-        assignment = Assignment(target=target, retry=retry, quiet=quiet)
+        assignment = Assignment(target=target, retry=retry, quiet=quiet, place=place)
         self._line = Line(assignment, records=state.records, once=once, now=now)
         self._recovery = Recovery(target, first=retry.first_retry)
 
@@ -113,14 +115,14 @@ class Dispatcher:
         *,
         retry: RetryPolicy,
         quiet: QuietSettings | None,
-        same_place: bool = False,
+        place: Hashable = None,
     ) -> None:
         """Have all further attempts made by this target: as soon as those under way have ended.
 
         What waits for a retry is tried at once then; a pause that the target asked for holds on when the new
         one is at the same place.
         """
-        self._next = Assignment(target=target, retry=retry, quiet=quiet, same_place=same_place)
+        self._next = Assignment(target=target, retry=retry, quiet=quiet, place=place)
         self._recovery.stop()
         self._wake.set()
 
@@ -130,7 +132,8 @@ class Dispatcher:
         self._line.lane.drop(source)
         if self._busy[source]:
             self._recovery.stop()  # one of them may wait for credentials to be mended
-            self._recovery = self._new_recovery()
+            if self._next is None:
+                self._recovery = self._new_recovery()
         while self._busy[source]:
             self._ended.clear()
             await self._ended.wait()
@@ -242,6 +245,11 @@ class Dispatcher:
             alone=len(found) == 1,
         )
         judged = [(key, event, *verdict(each)) for key, event, each in found]
+        if self._is_lost(batch):
+            judged = [
+                each if each[3].state != "pending" else (*each[:2], "dead", lose(each[3], now=now))
+                for each in judged
+            ]
         outcome, tried = judged[0][2:]  # what is sent together was always attempted together
         wait = (tried.next_attempt_at or now) - now  # not by a later time: clocks are set back
         if error is not None and error.credentials:
@@ -269,7 +277,7 @@ class Dispatcher:
         due = time.monotonic() + wait.total_seconds()
         if error is not None and error.credentials and self._once:
             self.stop()
-        elif error is not None and error.credentials and outcome == "retry":
+        elif error is not None and error.credentials and outcome == "retry" and not self._is_lost(batch):
             # A target of one attempt at a time is sent nothing else meanwhile: it would be refused as well.
             was_that = await self._recovery.wait(wait)
             due = 0.0 if was_that else time.monotonic()  # the first to go: the others need not find out, too
@@ -291,6 +299,10 @@ class Dispatcher:
             await self._state.commit(sources={source: partial(open_batch, batch=fixed)})
         return fixed
 
+    def _is_lost(self, batch: Batch) -> bool:
+        """Return whether nobody is to be told what a batch says: its source is no longer configured."""
+        return _source_of(batch) in self._gone
+
     def _go_on(self, batch: Batch, outcome: Outcome, error: SendError | None, due: float) -> None:
         now = time.monotonic()
         if error is None:
@@ -303,9 +315,9 @@ class Dispatcher:
             counts = error.refused is None and not error.credentials
             if counts and self._line.lane.failed(batch, now) and not self._once:
                 _log.warning("%s: failed repeatedly; one attempt at a time until one succeeds", self.name)
-        if outcome == "retry" and _source_of(batch) not in self._gone:
+        if outcome == "retry" and not self._is_lost(batch):
             self._line.lane.retry(batch, math.inf if self._once else due)
-        elif outcome == "split" and _source_of(batch) not in self._gone:
+        elif outcome == "split" and not self._is_lost(batch):
             self._line.lane.split(batch, now)
         else:
             self._line.lane.finish(batch)

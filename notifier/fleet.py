@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from notifier.caveat import tell_caveat
 from notifier.clock import Clock
 from notifier.crew import Crew
-from notifier.difference import Difference, difference, followable, same_place
+from notifier.difference import Difference, difference, followable, place_of
+from notifier.model import utc_now
 from notifier.parts import Parts, retry_policy
+from notifier.sending import InspectableTarget
 from notifier.settings import Settings
+from notifier.source import AlliumSource, SourceSettings
 
 _log = logging.getLogger(__name__)
 
@@ -52,37 +56,59 @@ class Fleet:
             parts.put_target(targets[name])
             self._crew.start(_lane(name), parts.dispatchers[name].run())
             self._accompany(name)
-        for name in parts.dispatchers.keys() - {*found.targets.added, *found.targets.removed}:
-            is_changed = name in found.targets.changed
-            if is_changed or "delivery" in found.tables:
-                target = targets[name] if is_changed else parts.targets[name]
-                parts.dispatchers[name].change(
-                    target,
-                    retry=retry_policy(new),
-                    quiet=new.targets[name].quiet,
-                    same_place=same_place(old, new, name),
-                )
-            if is_changed:
-                await self._leave(name)
-                parts.put_cards(targets[name])
-                self._accompany(name)
+        for name in old.targets.keys() & new.targets.keys():
+            await self._exchange(name, targets[name] if name in found.targets.changed else None, old, new)
         parts.settings = new  # whoever is routed to from now on is there
-        for name in found.sources.gone:
+        for source in new.sources:
+            if source.name in found.sources.new:
+                await self._observe(source, alliums[source.name])
+        for name in found.sources.removed:
             await parts.watchers[name].end()
             await self._clock.forget(name)
-        for name in found.sources.removed:
             del parts.watchers[name]
         await self._drop(found)
-        settings = {source.name: source for source in new.sources}
-        for name in found.sources.new:
-            report = parts.watchers[name].report if name in parts.watchers else None
-            parts.put_source(settings[name], alliums[name], report)
-            self._watch(name)
         for name in (*found.targets.new, *(parts.refreshers if found.sources.added else ())):
             if name in parts.refreshers:
                 await parts.refreshers[name].resume(parts.watchers)
         parts.notices.look()
         return found
+
+    async def _exchange(
+        self, name: str, target: InspectableTarget | None, old: Settings, new: Settings
+    ) -> None:
+        """Have a lane follow the config; `target` is what it delivers to from now on, None for the same."""
+        parts, retry = self._parts, retry_policy(new)
+        if target is not None or retry != retry_policy(old):
+            parts.dispatchers[name].change(
+                target or parts.targets[name],
+                retry=retry,
+                quiet=new.targets[name].quiet,
+                place=place_of(new, name),
+            )
+        if target is not None:
+            await self._leave(name)
+            parts.put_cards(target)
+            self._accompany(name)
+
+    async def _observe(self, source: SourceSettings, allium: AlliumSource) -> None:
+        """Watch a source that is new, or is another than before; what the API asked for still holds."""
+        before = self._parts.watchers.get(source.name)
+        if before is not None:
+            await before.end()
+            await self._clock.forget(source.name)
+        report, wait = None if before is None else before.report, self._pause(source)
+        for dispatcher in self._parts.dispatchers.values():
+            dispatcher.know(source.name)
+        self._parts.put_source(source, allium, report)
+        self._watch(source.name, wait)
+
+    def _pause(self, source: SourceSettings) -> timedelta:
+        """Return for how long the API wants not to be asked with the key of a source."""
+        now, reports = utc_now(), self._parts.reports
+        same_key = (each.name for each in self._parts.settings.sources if each.account == source.account)
+        known = (reports[name] for name in same_key if name in reports)
+        until = [each.next_poll for each in known if each.fault == "throttled" and each.next_poll is not None]
+        return max(timedelta(0), max(until, default=now) - now)
 
     async def _drop(self, found: Difference) -> None:
         """Give up what is owed to whom is gone, once nothing can be added to it and nothing is under way."""
@@ -94,27 +120,36 @@ class Fleet:
         ending = [
             self._crew.end(_lane(name), within_seconds=_END_WITHIN_SECONDS) for name in found.targets.removed
         ]
-        for name, ended in zip(found.targets.removed, await asyncio.gather(*ending), strict=True):
-            if not ended:
+        *ended, forgotten = await asyncio.gather(*ending, self._forget(found))
+        for name, in_time in zip(found.targets.removed, ended, strict=True):
+            if not in_time:
                 _log.warning("%s: attempts were cut off: it is no longer configured", name)
             await self._leave(name)
             del parts.dispatchers[name], parts.targets[name]
             parts.refreshers.pop(name, None)
-        for source in found.sources.removed:
-            dropping = [dispatcher.forget(source) for dispatcher in parts.dispatchers.values()]
-            try:
-                async with asyncio.timeout(_END_WITHIN_SECONDS):
-                    await asyncio.gather(*dropping)
-            except TimeoutError:
-                _log.warning("%s: attempts are still under way: it is no longer configured", source)
-        for source in found.sources.added:
-            for dispatcher in parts.dispatchers.values():
-                dispatcher.know(source)
+        if not forgotten:
+            what = ", ".join(found.sources.removed)
+            _log.warning("%s: attempts are still under way: it is no longer configured", what)
         await parts.notices.keep_to(parts.parties)
         await parts.pipeline.give_up_lost(parts.watchers)
 
-    def _watch(self, name: str) -> None:
-        self._clock.repeat(name, self._parts.watchers[name].observe)
+    async def _forget(self, found: Difference) -> bool:
+        """Take what is of sources that are gone out of the other lanes; return whether all of it ended."""
+        dropping = [
+            dispatcher.forget(source)
+            for source in found.sources.removed
+            for name, dispatcher in self._parts.dispatchers.items()
+            if name not in found.targets.removed
+        ]
+        try:
+            async with asyncio.timeout(_END_WITHIN_SECONDS):
+                await asyncio.gather(*dropping)
+        except TimeoutError:
+            return False
+        return True
+
+    def _watch(self, name: str, wait: timedelta = timedelta(0)) -> None:
+        self._clock.repeat(name, self._parts.watchers[name].observe, after=wait)
 
     def _accompany(self, name: str) -> None:
         """Start what a target needs beside its lane."""

@@ -121,9 +121,17 @@ class Health:
         return self._failed(party, source, error.reason, answered=answered)
 
     async def keep_to(self, parties: Collection[Party]) -> None:
-        """Forget that others than these fail, durably: they are no longer configured."""
+        """Forget that others than these fail, durably: they are no longer configured.
+
+        What is kept with a source that is gone is kept with another one from now on.
+        """
         for party in [party for party in self._troubles if party not in parties]:
             await self._store(party, self._troubles.pop(party).source, None)
+        for party, trouble in list(self._troubles.items()):
+            if trouble.source not in self._sources:
+                await self._store(party, trouble.source, None)
+                trouble.source = next(iter(self._sources))
+                await self._store(party, trouble.source, trouble.outage)
         self._over = [(party, trouble) for party, trouble in self._over if party in parties]
 
     async def tell_due(self) -> timedelta | None:

@@ -126,21 +126,27 @@ class Lane:
 
     def drop(self, source: str) -> None:
         """Forget what waits of a source; what is under way of it may end, and must come back by `finish`."""
-        for name in [name for name in self._queues if name[0][0] == source]:
-            self._size -= len(self._queues.pop(name))
         dropped = [each for each in self._waiting_again() if each[2].members[0].key[0] == source]
-        self._again = [each for each in self._again if each not in dropped]
+        self._again = [each for each in self._again if each[2].members[0].key[0] != source]
         heapq.heapify(self._again)
+        queued = [name for name in self._queues if name[0][0] == source]
+        gone = [waiting for name in queued for _, waiting in self._queues.pop(name)]
         for _, _, batch in dropped:
-            self._size -= len(batch.members)
             self._taken.difference_update(member.queue for member in batch.members)
-        for kept in (self._loud, self._asleep):
-            for name in [name for name in kept if name[0][0] == source and name not in self._taken]:
-                del kept[name]
+            gone.extend(batch.members)
+        self._size -= len(gone)
+        self._loud -= Counter(waiting.queue for waiting in gone if waiting.loud)
+        self._asleep = {name: each for name, each in self._asleep.items() if name[0][0] != source}
 
     def drain(self) -> list[Batch]:
-        """Take out all that waits, in its order, while nothing is under way: what goes together, or alone."""
-        again = [batch for _, _, batch in sorted(self._waiting_again(), key=itemgetter(0, 1))]
+        """Take out all that waits, in its order, while nothing is under way: what goes together, or alone.
+
+        What was attempted, or goes together for another reason, is not fresh: it must not be grouped anew.
+        """
+        again = [
+            Batch(tuple(replace(member, fresh=False) for member in batch.members))
+            for _, _, batch in sorted(self._waiting_again(), key=itemgetter(0, 1))
+        ]
         rest = sorted(
             (order, place, waiting)
             for queue in self._queues.values()

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -30,8 +30,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     retry: RetryPolicy
     quiet: QuietSettings | None
-    same_place: bool = False
-    """Whether the target is where the one before was."""
+    place: Hashable = None
+    """Where the target is: a pause that it asked for is of that place."""
 
     def lane(self, *, once: bool) -> Lane:
         """Return an empty lane of the target; with `once` a target that fails is not probed."""
@@ -88,8 +88,9 @@ class Line:
         What waits for a retry may go at once. A pause that the target asked for holds on at the same place.
         """
         held_until, batches, now = self.lane.held_until, self.lane.drain(), time.monotonic()
+        same_place = new.place == self.assignment.place
         self._take_up(new)
-        if new.same_place:
+        if same_place:
             self.lane.hold(held_until)
         for batch in batches:
             members = tuple(

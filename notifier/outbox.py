@@ -43,9 +43,24 @@ def with_events(record: Outbox, *, events: Sequence[Event], targets: Mapping[str
 
 
 def settle(record: Outbox, deliveries: Iterable[Delivery]) -> Outbox:
-    """Return the record with deliveries replaced by what became of them."""
+    """Return the record with deliveries replaced by what became of them.
+
+    What was given up meanwhile stays so, unless it arrived all the same.
+    """
     settled = {delivery.id: delivery for delivery in deliveries}
-    return _with_deliveries(record, lambda delivery: settled.get(delivery.id, delivery))
+
+    def became(delivery: Delivery) -> Delivery:
+        new = settled.get(delivery.id, delivery)
+        return delivery if (delivery.state, new.state) == ("dead", "pending") else new
+
+    return _with_deliveries(record, became)
+
+
+def lose(delivery: Delivery, *, now: datetime) -> Delivery:
+    """Return a pending delivery given up because its source is no longer configured."""
+    return msgspec.structs.replace(
+        delivery, state="dead", ended_at=now, next_attempt_at=None, last_error=LOST_SOURCE
+    )
 
 
 def abandon(record: Outbox, *, targets: Collection[str], reason: str, now: datetime) -> Outbox:

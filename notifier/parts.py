@@ -8,7 +8,8 @@ from functools import partial
 import aiohttp
 import msgspec
 
-from notifier.assembly import SlackLimits, make_reach, make_sources, make_targets, open_session
+from notifier.assembly import SlackLimits, Turnstiles, make_reach, make_sources, make_targets, open_session
+from notifier.difference import place_of
 from notifier.dispatcher import Dispatcher
 from notifier.meter import Meter
 from notifier.model import PollReport, RecordKey, utc_now
@@ -65,6 +66,7 @@ class Parts:
         self._once = once
         self._polled = polled
         self._limits = SlackLimits()
+        self._turnstiles: Turnstiles = {}
         self.meter = Meter([source.name for source in settings.sources], settings.targets)
         self.pipeline = Pipeline(
             state, self.dispatchers, observed=self.meter.observed, became=self.meter.became
@@ -85,13 +87,20 @@ class Parts:
         )
         self.upkeep = Upkeep(state=state, keep=settings.store.keep, listing=self._listing)
         self.muting = Muting(state, sources=self.watchers.keys(), ended=self._end_mutes)
-        self.replays = Replays(state, resume=self.pipeline.resume_one, targets=self.dispatchers.keys())
+        self.replays = Replays(
+            state,
+            resume=self.pipeline.resume_one,
+            targets=self.dispatchers.keys(),
+            sources=self.watchers.keys(),
+        )
         for target in self.make_targets(settings).values():
             self.put_target(target)
 
     def make_sources(self, settings: Settings) -> Mapping[str, AlliumSource]:
         """Return the sources of these settings, by name, over the connections there are."""
-        return {source.name: source for source in make_sources(settings, self._sessions.sources)}
+        return {
+            source.name: source for source in make_sources(settings, self._sessions.sources, self._turnstiles)
+        }
 
     def make_targets(self, settings: Settings) -> Mapping[str, InspectableTarget]:
         """Return the targets of these settings, by name, over the connections there are."""
@@ -106,6 +115,7 @@ class Parts:
             state=self.state,
             retry=retry_policy(self.settings),
             quiet=self.settings.targets[name].quiet,
+            place=place_of(self.settings, name),
             once=self._once,
             died=self.notices.look,
             heard=self._heard,
@@ -119,7 +129,7 @@ class Parts:
         self.refreshers.pop(target.name, None)
         if target.cards is not None:
             self.refreshers[target.name] = Refresher(
-                target.name, target.cards, state=self.state, heard=self.notices.heard
+                target.name, target.cards, state=self.state, heard=self._told
             )
 
     def put_source(
@@ -159,19 +169,24 @@ class Parts:
     @property
     def quiet(self) -> Mapping[str, QuietSettings]:
         """The quiet hours of the targets that have some."""
-        return {name: each.quiet for name, each in self.dispatchers.items() if each.quiet is not None}
+        dispatchers = list(self.dispatchers.items())  # it is asked for from threads, too
+        return {name: each.quiet for name, each in dispatchers if each.quiet is not None}
 
     @property
     def reports(self) -> Mapping[str, PollReport]:
         """How the polls of each source are going."""
-        return {name: watcher.report for name, watcher in self.watchers.items()}
+        return {name: watcher.report for name, watcher in list(self.watchers.items())}
 
     def route(self, subject: Subject) -> Sequence[str]:
         """Return the targets that an event goes to."""
         return route(subject, routes=self.settings.routes, targets=tuple(self.settings.targets))
 
+    def _told(self, source: str, target: str, error: SendError | None) -> None:
+        if source in self.watchers:  # else nobody could be told under its name
+            self.notices.heard(source, target, error)
+
     def _heard(self, source: str, target: str, error: SendError | None) -> None:
-        self.notices.heard(source, target, error)
+        self._told(source, target, error)
         if error is None and target in self.refreshers:
             self.refreshers[target].works()
 
@@ -199,8 +214,8 @@ class Parts:
 
     async def _end_mutes(self, sources: Collection[str]) -> None:
         """Have told what mutes that these sources held kept from people."""
-        for name, watcher in list(self.watchers.items()):
-            if name in sources:
+        for name in sources:
+            if (watcher := self.watchers.get(name)) is not None:
                 await watcher.end_mutes()
         self.notices.look()
 

@@ -142,7 +142,12 @@ class Pipeline:
 
     def _can_resume(self, source: str, batch: OpenBatch, sources: Collection[str]) -> bool:
         dispatcher = self._dispatchers.get(batch.target)
-        return source in sources and dispatcher is not None and dispatcher.takes_batches
+        is_taken = source in sources and dispatcher is not None and dispatcher.takes_batches
+        return is_taken and all(self._is_owed((source, job_id), id_) for job_id, id_ in batch.members)
+
+    def _is_owed(self, key: RecordKey, id_: str) -> bool:
+        record = self._state.records.outbox(key)
+        return record is not None and any(delivery.id == id_ for delivery in pending(record))
 
 
 def _abandon(record: Outbox | None, *, targets: Sequence[str], reason: str, now: datetime) -> Outbox:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -71,12 +71,12 @@ async def all_end(lanes: list[asyncio.Task[None]], hurry: asyncio.Event) -> bool
 
 
 class Signals:
-    """What signals set: the first SIGTERM or SIGINT, the second one; and what a SIGHUP calls."""
+    """What signals set: the first SIGTERM or SIGINT, the second one, and SIGHUP."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
-        self.hung_up: Callable[[], None] = lambda: None
+        self.hung_up = asyncio.Event()
 
 
 @contextlib.contextmanager
@@ -88,11 +88,8 @@ def signals() -> Iterator[Signals]:
     def arrived() -> None:
         (asked.hurry if asked.stop.is_set() else asked.stop).set()
 
-    def hung_up() -> None:
-        asked.hung_up()
-
     # By itself SIGHUP would end the process, and silence is what people rely on.
-    handlers = {signal.SIGTERM: arrived, signal.SIGINT: arrived, signal.SIGHUP: hung_up}
+    handlers = {signal.SIGTERM: arrived, signal.SIGINT: arrived, signal.SIGHUP: asked.hung_up.set}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reload:
-    """Reads the config by `load` and has the fleet follow it, once for all who asked meanwhile.
+    """Reads the config by `load` when `asked` is set, and has the fleet follow it, once for all who asked.
 
     `followed` is told of each config that is followed and how it differs, `ended` whether a reload was good.
     The context that `told` returns lasts as long as a reload.
@@ -26,6 +26,7 @@ class Reload:
         load: Callable[[], Config],
         fleet: Fleet,
         *,
+        asked: asyncio.Event,
         followed: Callable[[Config, Difference], None],
         ended: Callable[[bool], None] = lambda _: None,
         told: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -35,12 +36,8 @@ class Reload:
         self._followed = followed
         self._ended = ended
         self._told = told
-        self._asked = asyncio.Event()
+        self._asked = asked
         self._waiting: list[asyncio.Future[Difference]] = []
-
-    def ask(self) -> None:
-        """Have the config read again; the log tells what came of it."""
-        self._asked.set()
 
     async def carry_out(self) -> Difference:
         """Have the config read again; return what is another, once that is followed.
@@ -49,7 +46,7 @@ class Reload:
         """
         waiting: asyncio.Future[Difference] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
-        self.ask()
+        self._asked.set()
         return await waiting
 
     async def run(self) -> None:

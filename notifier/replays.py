@@ -41,7 +41,8 @@ class RefusedOrderError(Exception):
 class Replays:
     """Carries such orders out; `resume` is told each delivery that is pending again.
 
-    `targets` are those that are configured; None when that is not known: then no delivery is refused.
+    `targets` and `sources` are those that are configured; None when that is not known: then no delivery is
+    refused.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Replays:
         *,
         resume: Callable[[RecordKey, Delivery], None] = lambda _key, _delivery: None,
         targets: Collection[str] | None = None,
+        sources: Collection[str] | None = None,
     ) -> None:
         self._state = state
         self._resume = resume
         self._targets = targets
+        self._sources = sources
         self._turns = asyncio.Lock()
 
     async def carry_out(self, order: Order) -> list[str]:
@@ -61,10 +64,13 @@ class Replays:
         async with self._turns:
             found = await asyncio.to_thread(_find, self._state.records, order)
             letters = [
-                letter for letter in found if self._targets is None or letter[2].target in self._targets
+                letter
+                for letter in found
+                if (self._targets is None or letter[2].target in self._targets)
+                and (self._sources is None or letter[0][0] in self._sources)
             ]
             if order.id is not None:
-                _check(order.id, found, able=bool(letters))
+                _check(order.id, found, able=bool(letters), targets=self._targets)
             if not letters:
                 _check_all(found)
                 return []
@@ -102,21 +108,23 @@ def _event_of(record: JobRecord | SourceRecord, delivery: Delivery) -> Event:
     return next(event for event in record.events if event.id == delivery.event_id)
 
 
-def _check(id_: str, found: list[_Letter], *, able: bool) -> None:
+def _check(id_: str, found: list[_Letter], *, able: bool, targets: Collection[str] | None) -> None:
     if not found:
         raise RefusedOrderError(f"there is no delivery {id_}", unknown=True)
-    _, _, delivery = found[0]
+    (source, _), _, delivery = found[0]
     if delivery.state != "dead":
         raise RefusedOrderError(f"{id_} is {delivery.state}; only a dead letter is made pending again")
     if not able:
-        raise RefusedOrderError(f"{id_} is for the target {delivery.target}, which is no longer configured")
+        is_target = targets is not None and delivery.target not in targets
+        what = f"for the target {delivery.target}" if is_target else f"of the source {source}"
+        raise RefusedOrderError(f"{id_} is {what}, which is no longer configured")
 
 
 def _check_all(found: list[_Letter]) -> None:
     if found:
-        lost = ", ".join(sorted({delivery.target for _, _, delivery in found}))
+        lost = ", ".join(sorted({f"{key[0]} → {delivery.target}" for key, _, delivery in found}))
         what = counted(len(found), "dead letter is", "dead letters are")
-        raise RefusedOrderError(f"{what} for targets that are no longer configured: {lost}")
+        raise RefusedOrderError(f"{what} of sources or for targets that are no longer configured: {lost}")
 
 
 def _updates(

@@ -17,7 +17,7 @@ from notifier.model import (
     RecordKey,
     SourceRecord,
 )
-from notifier.outbox import present, settle
+from notifier.outbox import LOST_SOURCE, present, settle
 from notifier.records import JobUpdate, SourceUpdate
 from notifier.sending import Receipt
 
@@ -45,7 +45,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     def source_updates(self) -> dict[str, SourceUpdate]:
         """Return what becomes of the source's record; nothing when it stays as it is."""
         own = [delivery for key, _, delivery in self.deliveries if key[1] is None]
-        dead = [(event, delivery) for _, event, delivery in self.deliveries if delivery.state == "dead"]
+        dead = [(event, delivery) for _, event, delivery in self.deliveries if _is_told(delivery)]
         place = self.receipt.place
         if not own and not dead and self.ended is None and place is None:
             return {}
@@ -86,3 +86,8 @@ def _settle_job(record: JobRecord | None, *, deliveries: list[Delivery], card: C
 
 def _settle(record: Outbox | None, *, deliveries: list[Delivery]) -> Outbox:
     return settle(present(record), deliveries)
+
+
+def _is_told(delivery: Delivery) -> bool:
+    """Return whether others are told of a dead letter: not when the config asked for it."""
+    return delivery.state == "dead" and delivery.last_error != LOST_SOURCE

@@ -204,7 +204,7 @@ class Watcher:
         """
         async with self._turns:
             record = self._state.records.source(self.name)
-            if record is not None:
+            if record is not None and not self._over:
                 await self._commit(await self._comparison.end_mutes(source_id=record.id, now=self._now()))
 
     async def _commit(self, findings: Findings, noted: SourceRecord | None = None) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from notifier.difference import Names, difference, followable, same_place
+from notifier.difference import Names, difference, followable, place_of
 from notifier.settings import Settings
 from notifier.spelling import spell_difference, spell_restart
 
@@ -42,6 +42,12 @@ def settings(**tables: Any) -> Settings:
             ["source allium changed", "target team changed"],
         ),
         ({}, {"routes": [{"to": ["ops"]}], "log": {"level": "debug"}}, ["[routes] and [log] changed"]),
+        # A source without a link is nothing to a target.
+        (
+            {"targets": {"team": TEAM}},
+            {"targets": {"team": TEAM}, "sources": [ALLIUM, {"name": "b", "api_key": "b"}]},
+            ["source b added"],
+        ),
         ({}, {"heartbeat": {"url": "https://h/x"}}, ["[heartbeat] changed"]),
         ({}, {"store": {"keep": "1d"}}, []),
     ],
@@ -78,4 +84,5 @@ def test_another_key_is_another_source() -> None:
     ],
 )
 def test_a_pause_is_of_a_place(old: dict[str, Any], new: dict[str, Any], expected: bool) -> None:
-    assert same_place(settings(targets={"t": old}), settings(targets={"t": new}), "t") is expected
+    places = [place_of(settings(targets={"t": each}), "t") for each in (old, new)]
+    assert (places[0] == places[1]) is expected

@@ -10,7 +10,7 @@ import pytest
 
 from notifier.health import Health
 from notifier.notices import Notices
-from notifier.outages import Terms
+from notifier.outages import Party, Terms
 from notifier.route import RouteSettings, route
 from notifier.sending import SendError
 from notifier.state import State
@@ -322,3 +322,27 @@ async def test_a_refusal_of_a_message_shows_that_the_target_answers_again(path: 
         assert await told.tell_due() is None
         assert told.passed == []
         assert told.record().outages == {}
+
+
+async def test_what_is_no_longer_configured_is_forgotten_and_what_is_goes_on_under_another_source(
+    path: Path,
+) -> None:
+    async with opened(path) as state:
+        clock, sources = Clock(), ["a", "b"]
+        told = Told(state, clock, sources=sources)
+        told.notices.heard("a", "ops", REFUSED)
+        told.notices.heard("a", "data", REFUSED)
+        await told.tell_due()
+        assert told.record("a").outages.keys() == {"ops", "data"}
+        sources.remove("a")  # and the target data with it
+        await told.notices.keep_to({Party("b", is_target=False), Party("ops", is_target=True)})
+        assert (told.record("a").outages, set(told.record("b").outages)) == ({}, {"ops"})
+        clock.move(5 * MINUTE)
+        told.notices.heard("b", "ops", REFUSED)
+        await told.tell_due()
+        assert [(key, event.type) for key, event, _ in told.passed] == [(("b", None), "target.down")]
+    async with opened(path) as state:
+        told = Told(state, clock, sources=["b"])
+        told.notices.heard("b", "ops", None)
+        await told.tell_due()
+        assert [event.type for _, event, _ in told.passed] == ["target.up"]

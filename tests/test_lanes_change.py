@@ -61,6 +61,7 @@ def test_of_a_source_that_is_dropped_nothing_is_attempted_and_of_others_all(
 ) -> None:
     lane, left, under_way = worked_on(arrivals, ends, grouping=grouping, quiet=quiet)
     lane.drop("a")
+    assert all(name[0][0] == "b" or name in lane._taken for name in lane._loud)
     others = {each.delivery_id for each in left if each.key[0] == "b"}
     busy = [member.delivery_id for batch in under_way for member in batch.members]
     assert len(lane) == len(others | set(busy))
@@ -85,6 +86,8 @@ def test_what_is_drained_is_all_that_waits_in_the_order_of_each_job(
     for each in drained:
         queues[each.queue].append(each.delivery_id)
     assert all(ids == sorted(ids) for ids in queues.values())
+    tried = {member.delivery_id for batch in under_way for member in batch.members}
+    assert not [each for each in drained if each.delivery_id in tried and each.fresh]
     anew = Lane(3)
     for each in drained:
         anew.add(each)

@@ -164,7 +164,9 @@ async def some_dead(state: State) -> None:
 async def test_letters_for_lost_targets_alone_are_no_letters_to_replay(path: Path) -> None:
     async with opened(path) as state:
         await some_dead(state)
-        with pytest.raises(RefusedOrderError, match="1 dead letter is for targets that are no longer conf"):
+        with pytest.raises(
+            RefusedOrderError, match="1 dead letter is of sources or for targets that are no longer conf"
+        ):
             await Replays(state, targets=("ops",)).carry_out(Order(target="gone"))
 
 

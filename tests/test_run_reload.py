@@ -354,3 +354,79 @@ async def test_a_digest_that_slack_did_not_take_goes_one_by_one_to_a_webhook_in_
             assert await daemon.ends(signal.SIGTERM) == 0
     told = [event["data"]["job_id"] for event in receiver.events]
     assert sorted(told) == sorted([*(f"j{number}" for number in range(count)), "last"])
+
+
+async def test_what_the_api_asked_for_still_holds(configured: Configured, api: ScriptedServer) -> None:
+    configured.sources["second"] = api.url.replace("127.0.0.1", "localhost")
+    async with served(ScriptedServer()) as other, Daemon(configured.write()) as daemon:
+        other.answer = []
+        await daemon.logged("second: a first poll")
+        api.answer = web.Response(status=429, headers={"Retry-After": "3600"})
+        await daemon.logged("allium: the API answered 429")
+        await daemon.logged("second: the API answered 429")
+        polls = len(api.requests)
+        api.answer = []
+        text = configured.write().read_text()
+        configured.path.write_text(text.replace('poll_every = "50ms"', 'poll_every = "60ms"'))
+        daemon.process.send_signal(signal.SIGHUP)
+        await daemon.logged("config: reloaded, sources allium, second changed")
+        configured.sources |= {"third": api.url, "fourth": other.url}
+        await configured.reload()
+        await daemon.logged("fourth: a first poll")  # nobody asked that one to wait
+        assert await daemon.ends(signal.SIGTERM) == 0
+    assert len(api.requests) == polls
+
+
+async def test_a_target_that_hangs_as_it_is_removed_delays_no_poll_and_no_stop(
+    configured: Configured, api: ScriptedServer
+) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with served(ScriptedServer()) as stuck:
+        stuck.answer = hang
+        configured.to("stuck", stuck, "90s")
+        async with Daemon(configured.write()) as daemon:
+            await daemon.logged("watching")
+            api.answer = [job("j", "staging")]
+            await stuck.arrived(1)
+            del configured.targets["stuck"]
+            configured.key.write_text("second-key")
+            configured.write()
+            daemon.process.send_signal(signal.SIGHUP)
+            await api.arrived(len(api.requests) + 20)
+            assert api.requests[-1][0].headers["X-API-Key"] == "second-key"
+            assert not any("config: reloaded" in line for line in daemon.lines)
+            daemon.process.send_signal(signal.SIGTERM)
+            await daemon.logged("stopping: no further polls")
+            assert await daemon.ends(signal.SIGTERM, within=5) == 0
+
+
+async def test_what_is_of_a_source_that_is_gone_is_not_sent_again(
+    configured: Configured, api: ScriptedServer, receiver: ScriptedServer
+) -> None:
+    receiver.answer = failing
+    configured.sources["second"] = api.url
+    async with Daemon(configured.write()) as daemon:
+        await daemon.logged("second: a first poll")
+        api.answer = [job("j", "staging")]
+        await receiver.arrived(2)
+        del configured.sources["second"]
+        await configured.reload()
+        [dead] = await configured.deliveries("dead")
+        done = await notifier("retry", dead["id"], "--config", str(configured.path))
+        assert (done.code, done.err) == (
+            1,
+            f"notifier: {dead['id']} is of the source second, which is no longer configured\n",
+        )
+        assert await daemon.ends(signal.SIGTERM) == 0
+
+
+async def test_a_config_that_no_parser_takes_is_refused_like_any_other(configured: Configured) -> None:
+    async with Daemon(configured.write()) as daemon:
+        await daemon.logged("watching")
+        configured.more = f"x = {'[' * 5000}{']' * 5000}\n"
+        _, err = await configured.reload(code=2)
+        assert err.endswith("  file: has tables or lists nested too deeply\n")
+        assert await daemon.ends(signal.SIGTERM) == 0
