@@ -13,6 +13,7 @@ from notifier.targets.slack.settings import slack_faults
 
 _KINDS = ("slack", "webhook")
 _LATER = ("apprise",)
+_EXAMPLE_TOKEN = "change-me"  # noqa: S105 - it is refused
 _WORD = re.compile(r"[A-Za-z_-]{1,20}")
 
 
@@ -32,6 +33,11 @@ def check_coherence(
 
 def _unguarded(data: Mapping[str, Any], names: Mapping[Where, str], unknown: set[Where]) -> Iterator[Problem]:
     web = data.get("web")
+    if isinstance(web, dict) and web.get("token") == _EXAMPLE_TOKEN:
+        yield Problem(
+            names.get(("web", "token"), "web.token"),
+            "is the one of the example, which everybody knows; make one with: openssl rand -base64 32",
+        )
     if not isinstance(web, dict) or web.get("token") or {("web", "token"), ("web", "listen")} & unknown:
         return
     try:

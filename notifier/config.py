@@ -56,6 +56,12 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
     return Config(settings, origin, list(cautions(settings)))
 
 
+def find_config(path: Path | None, environment: Mapping[str, str]) -> str:
+    """Return the absolute path of the file that `load_config` would read, or that it is the environment."""
+    file = _find(path, _set(environment))
+    return ENVIRONMENT if file is None else str(file.absolute())
+
+
 def load_store(path: Path | None, environment: Mapping[str, str]) -> StoreSettings:
     """Return where the state is, of the config that `load_config` would read.
 

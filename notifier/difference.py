@@ -47,6 +47,14 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of reading a config again."""
+
+    config: str
+    """The absolute path of the file that was read, or `the environment`."""
+    difference: Difference
+
+
 def difference(old: Settings, new: Settings) -> Difference:
     """Return how the new settings differ from the old ones."""
     others = set(Settings.model_fields) - {"sources", "targets"}

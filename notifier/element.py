@@ -15,6 +15,9 @@ REDACTED = "REDACTED"
 _USER_INFO = re.compile(r"(^|//|[/#][^/?#,]*,)[^/?#]*@")
 _QUERY = re.compile(r"\?(?:(?!,\s*[a-zA-Z][\w+.-]*://)[^#])*")
 
+_IN_TEXT = re.compile(r"([a-zA-Z][\w+.-]*://)[^\s/?#\"'<>]*@")
+"""The user info of a URL in a text."""
+
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -58,17 +61,38 @@ def read_details(element: msgspec.Raw) -> Details:
 
 
 def redact_element(element: msgspec.Raw) -> msgspec.Raw:
-    """Return the element with user info and query of `destinations[].url` redacted, all else as received."""
+    """Return the element as received but for what is secret.
+
+    That is user info and query of `destinations[].url`, and user info of URLs in `error_message`: a broker
+    that refuses is told there with its URL.
+    """
     fields = _FIELDS.decode(element)
+    redacted = {
+        name: new
+        for name, redact in (("destinations", _redact_destinations), ("error_message", _redact_text))
+        if name in fields and (new := redact(fields[name])) is not fields[name]
+    }
+    return msgspec.Raw(msgspec.json.encode(fields | redacted)) if redacted else element
+
+
+def _redact_destinations(raw: msgspec.Raw) -> msgspec.Raw:
     try:
-        destinations = _LIST.decode(fields["destinations"])
-    except (KeyError, msgspec.MsgspecError):
-        return element
+        destinations = _LIST.decode(raw)
+    except msgspec.MsgspecError:
+        return raw
     redacted = [_redact_destination(destination) for destination in destinations]
     if all(new is old for new, old in zip(redacted, destinations, strict=True)):
-        return element
-    fields["destinations"] = msgspec.Raw(msgspec.json.encode(redacted))
-    return msgspec.Raw(msgspec.json.encode(fields))
+        return raw
+    return msgspec.Raw(msgspec.json.encode(redacted))
+
+
+def _redact_text(raw: msgspec.Raw) -> msgspec.Raw:
+    try:
+        text = _TEXT.decode(raw)
+    except msgspec.MsgspecError:
+        return raw
+    redacted = _IN_TEXT.sub(rf"\1{REDACTED}@", text)
+    return raw if redacted == text else msgspec.Raw(msgspec.json.encode(redacted))
 
 
 def _redact_destination(destination: msgspec.Raw) -> msgspec.Raw:

@@ -16,6 +16,7 @@ from notifier.mute import spell_mute, without_mutes
 from notifier.outbox import present
 from notifier.state import State
 from notifier.summary import counted, one_line
+from notifier.tags import tags
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Muting:
         update = partial(_with_mute, mute=mute)
         await self._state.commit(sources=dict.fromkeys(holders, update))
         what = f"{_spelled(mute)} for {spell_duration(order.length)}"
-        _log.info("muted %s (%s)", one_line(what, 400), mute.id)
+        _log.info("muted %s (%s)", one_line(what, 400), mute.id, extra=tags(mute=mute.id))
         self._changed.set()
         return mute
 
@@ -159,7 +160,9 @@ class Muting:
         for mute in mutes.values():
             what = one_line(_spelled(mute), 300)
             events = counted(kept[mute.id], "event")
-            _log.info("the mute of %s ended, %s suppressed (%s)", what, events, mute.id)
+            _log.info(
+                "the mute of %s ended, %s suppressed (%s)", what, events, mute.id, extra=tags(mute=mute.id)
+            )
         self._changed.set()
         if self._ended is not None:
             await self._ended(holders)

@@ -22,8 +22,11 @@ from notifier.model import (
 )
 from notifier.outbox import LOST_SOURCE, LOST_TARGET, abandon, delivery_id, pending, present
 from notifier.records import JobUpdate, SourceUpdate
+from notifier.report import describe
 from notifier.state import State
 from notifier.summary import counted
+from notifier.tags import tags
+from notifier.turn import Turn
 
 _log = logging.getLogger(__name__)
 
@@ -109,20 +112,17 @@ class Pipeline:
         now = self._now()
         jobs: dict[JobKey, JobUpdate] = {}
         own: dict[str, SourceUpdate] = {}
-        lost: Counter[str] = Counter()
+        lost: list[tuple[RecordKey, Event, Delivery, str]] = []
         for key, record in self._state.records.outboxes():
             source, job_id = key
             known = self._dispatchers if source in sources else ()
-            owed = Counter(each.target for each in pending(record) if each.target not in known)
+            owed = [each for each in pending(record) if each.target not in known]
             if not owed:
                 continue
-            lost += owed
-            given_up = partial(
-                _abandon,
-                targets=tuple(known),
-                reason=LOST_TARGET if source in sources else LOST_SOURCE,
-                now=now,
-            )
+            reason = LOST_TARGET if source in sources else LOST_SOURCE
+            events = {event.id: event for event in record.events}
+            lost.extend((key, events[each.event_id], each, reason) for each in owed)
+            given_up = partial(_abandon, targets=tuple(known), reason=reason, now=now)
             if job_id is None:
                 own[source] = given_up
             else:
@@ -134,11 +134,24 @@ class Pipeline:
                 own[source] = partial(_without, batches=lost_batches, first=own.get(source))
         if jobs or own:
             await self._state.commit(jobs=jobs, sources=own)
-        for target, number in lost.items():
+        for target, number in Counter(delivery.target for _, _, delivery, _ in lost).items():
             self._became(target, "dead", number)
         if lost:
-            what = counted(lost.total(), "delivery", "deliveries")
+            what = counted(len(lost), "delivery", "deliveries")
             _log.warning("gave up %s: the source or target is no longer configured", what)
+        turn = Turn()
+        for (source, job_id), event, delivery, reason in lost:
+            await turn.pass_on()
+            about = tags(
+                source=source,
+                target=delivery.target,
+                job_id=job_id,
+                event_id=event.id,
+                type=event.type,
+                delivery_id=delivery.id,
+                outcome="lost",
+            )
+            _log.info("%s: gave up %s: %s", delivery.target, describe([event]), reason, extra=about)
 
     def _can_resume(self, source: str, batch: OpenBatch, sources: Collection[str]) -> bool:
         dispatcher = self._dispatchers.get(batch.target)

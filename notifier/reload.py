@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
-from notifier.config import Config
-from notifier.difference import Difference
+from notifier.config import ENVIRONMENT, Config
+from notifier.difference import Difference, Reloaded
 from notifier.fleet import Fleet
 from notifier.problem import ConfigError
 from notifier.spelling import spell_difference, spell_restart
@@ -37,14 +38,14 @@ class Reload:
         self._ended = ended
         self._told = told
         self._asked = asked
-        self._waiting: list[asyncio.Future[Difference]] = []
+        self._waiting: list[asyncio.Future[Reloaded]] = []
 
-    async def carry_out(self) -> Difference:
+    async def carry_out(self) -> Reloaded:
         """Have the config read again; return what is another, once that is followed.
 
         Raises ConfigError when the config is wrong: then nothing has changed.
         """
-        waiting: asyncio.Future[Difference] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Reloaded] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self._asked.set()
         return await waiting
@@ -71,11 +72,15 @@ class Reload:
                     if not each.done():
                         each.set_result(found)
 
-    async def _reload(self) -> Difference:
+    async def _reload(self) -> Reloaded:
         loaded = await asyncio.to_thread(self._load)
         found = await self._fleet.follow(loaded.settings)
         self._followed(loaded, found)
-        _log.info("config: reloaded, %s", "; ".join(spell_difference(found)) or "nothing is another")
+        _log.info("config: reloaded, %s", "; ".join(spell_difference(found)) or "nothing has changed")
         if found.restart_needed:
             _log.warning("config: restart needed: %s", spell_restart(found))
-        return found
+        return Reloaded(config=_absolute(loaded.origin), difference=found)
+
+
+def _absolute(origin: str) -> str:
+    return origin if origin == ENVIRONMENT else str(Path(origin).absolute())

@@ -46,7 +46,18 @@ def fill_from_files(
                     section[key] = content
                     unknown.discard((*where, key))
                 else:
-                    problems.append(Problem(label, f"{file} is empty"))
+                    problems.append(Problem(label, f"{file} is empty{_of_service(file)}"))
+
+
+def _of_service(file: str) -> str:
+    """Return what an empty file means that systemd made of a credential (systemd.exec(5))."""
+    name = Path(file).name
+    is_credential = file.startswith("/run/credentials/")
+    return (
+        f": the service was given no credential {name}; put it where its unit loads it from"
+        if is_credential
+        else ""
+    )
 
 
 def _name_of(file: str) -> str:

@@ -148,7 +148,7 @@ class Watcher:
         except SourceError as error:
             return self._fault(error), error
         if self.report.failures:
-            _log.info("%s: polls are good again", self.name)
+            _log.info("%s: polls are good again", self.name, extra=tags(source=self.name))
         self._known = reply.fingerprint
         wait = pace.after_success(self._pace, active=self.listed is not None and self.listed[1] > 0)
         now = self._now()
@@ -191,11 +191,16 @@ class Watcher:
             active = sum(is_active(element.status) for element in listing.elements)
             self.listed = len(listing.elements), active
         if listing.rejected:
-            _log.warning("%s: skipped %d without a usable job_id or status", self.name, listing.rejected)
+            skipped = self.name, listing.rejected
+            _log.warning(
+                "%s: skipped %d without a usable job_id or status", *skipped, extra=tags(source=self.name)
+            )
         if self._known is None:
             what = "a first poll announces nothing; " if is_first and not self._announce_first else ""
             jobs = counted(len(listing.elements), "job")
-            _log.info("%s: %swatching %s, %d active", self.name, what, jobs, active)
+            _log.info(
+                "%s: %swatching %s, %d active", self.name, what, jobs, active, extra=tags(source=self.name)
+            )
 
     async def end_mutes(self) -> None:
         """Tell what mutes that have ended kept from people, as the jobs were when last seen.

@@ -497,6 +497,11 @@ def test_no_secret_is_in_what_the_settings_look_like() -> None:
         ),
         (SOURCE + '[web]\nlisten = "0.0.0.0:80"', "web.listen", EXPOSED),
         (SOURCE + '[web]\ntoken = " 1-that-is-secret"', "web.token", SPACES),
+        (
+            SOURCE + '[web]\nlisten = "0.0.0.0:80"\ntoken = "change-me"',
+            "web.token",
+            "is the one of the example, which everybody knows; make one with: openssl rand -base64 32",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, where: str, message: str) -> None:

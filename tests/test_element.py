@@ -252,3 +252,31 @@ def test_what_is_not_a_destination_is_kept_byte_by_byte(others: dict[str, Any], 
     before, after = _fields(element), _fields(redact_element(element))
     assert {**after, "destinations": b""} == {**before, "destinations": b""}
     assert json.loads(after["destinations"]) == [destination | {"url": "https://REDACTED@h"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("topic kafka://svc:PASSWORD@broker:9092/x refused", "topic kafka://REDACTED@broker:9092/x refused"),
+        (
+            "https://u:p@a.example, http://v:w@b.example",
+            "https://REDACTED@a.example, http://REDACTED@b.example",
+        ),
+        ("nats+tls://TOKEN@h", "nats+tls://REDACTED@h"),
+        ("https://a.example/x@y is no URL with a user", None),
+        ("somebody@example.com has no access to https://a.example", None),
+        ("", None),
+    ],
+)
+def test_user_info_of_urls_in_an_error_message_is_redacted(text: str, redacted: str | None) -> None:
+    element = _raw({"error_message": text, "other": text})
+    if redacted is None:
+        assert redact_element(element) is element
+    else:
+        assert json.loads(bytes(redact_element(element))) == {"error_message": redacted, "other": text}
+
+
+@pytest.mark.parametrize("odd", [None, 1, ["kafka://u:p@h"], {"x": "kafka://u:p@h"}])
+def test_an_error_message_that_is_no_text_is_left_as_it_is(odd: object) -> None:
+    element = _raw({"error_message": odd})
+    assert redact_element(element) is element

@@ -187,3 +187,26 @@ class TestSessions:
 
 def test_the_cookie_says_nothing_of_the_token() -> None:
     assert TOKEN not in json.dumps(Sessions(TOKEN).make())
+
+
+async def test_wrong_tokens_are_told_of_once_a_minute_and_never_repeated(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with web_of(daemon_of(Records()), TOKEN) as url:
+        for number in range(3):
+            await ask(url, "/api/v1/status", Authorization=f"Bearer wrong-{number}")
+        await ask(url, "/api/v1/status")  # no token is not a wrong one
+        headers = {"Content_Type": "application/x-www-form-urlencoded"}
+        await ask_form(url, b"token=wrong-3", **headers)
+    told = [record.message for record in caplog.records if "token" in record.message]
+    assert told == ["web: 1 request with a wrong token, the last one from 127.0.0.1"]
+    assert "wrong-" not in caplog.text
+
+
+async def ask_form(url: str, data: bytes, **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/sign-in", data=data, headers=named) as response,
+    ):
+        return response.status

@@ -49,7 +49,7 @@ _SIDE_BY_SIDE = 2
 @pytest.mark.parametrize(
     "rounds",
     [
-        pytest.param(100, marks=pytest.mark.timeout(400)),
+        pytest.param(60, marks=pytest.mark.timeout(400)),
         pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(4000)]),
     ],
 )

@@ -217,7 +217,7 @@ async def test_series_follow_the_config_that_is_reloaded(
     async with Daemon(config) as daemon:
         await daemon.logged("watching")
         for text, words in (
-            (good, "reloaded, nothing is another"),
+            (good, "reloaded, nothing has changed"),
             ("nonsense", "not reloaded"),
             (renamed, "removed"),
         ):

@@ -98,7 +98,7 @@ async def test_a_hang_up_of_a_config_that_is_the_same_changes_nothing(
             request.transport.get_extra_info("peername") for request, _ in api.requests if request.transport
         }
         daemon.process.send_signal(signal.SIGHUP)
-        await daemon.logged("config: reloaded, nothing is another")
+        await daemon.logged("config: reloaded, nothing has changed")
         api.answer = [job("j", "staging")]
         await receiver.arrived(1)
         after = api.requests[-1][0].transport
@@ -195,6 +195,9 @@ async def test_a_target_that_is_removed_is_given_up_and_the_others_go_on(
             assert (await configured.reload())[0] == "reloaded: target broken removed\n"
             [dead] = await configured.deliveries("dead")
             assert (dead["target"], dead["last_error"]) == ("broken", "the target is no longer configured")
+            await daemon.logged(
+                f"broken: gave up backfill.staging ({dead['event_id']}): the target is no longer"
+            )
             tried = len(broken.requests)
             api.answer = [job("j", "transporting")]
             await receiver.arrived(2)
@@ -280,7 +283,25 @@ async def test_what_only_a_restart_can_follow_is_said(configured: Configured) ->
 
 async def test_without_a_daemon_there_is_nothing_to_reload(configured: Configured) -> None:
     _, err = await configured.reload(code=1)
-    assert err == f"notifier: no daemon runs on {configured.state}: there is nothing to reload\n"
+    assert err == (
+        f"notifier: no daemon runs on {configured.state}: there is nothing to reload. One whose config named "
+        "another [store] has to be restarted to follow that\n"
+    )
+
+
+async def test_who_means_another_config_than_the_daemon_s_is_told(
+    configured: Configured, tmp_path: Path
+) -> None:
+    async with Daemon(configured.write()) as daemon:
+        await daemon.logged("watching")
+        other = tmp_path / "other.toml"
+        other.write_text(configured.path.read_text() + '[log]\nlevel = "debug"\n')
+        done = await notifier("reload", "--config", str(other))
+        assert (done.code, done.out) == (1, "reloaded: nothing has changed\n")
+        assert done.err == (
+            f"notifier: the daemon has read its own config, {configured.path}, and not {other}\n"
+        )
+        assert await daemon.ends(signal.SIGTERM) == 0
 
 
 async def test_nothing_is_lost_or_repeated_while_the_config_changes_all_the_time(
@@ -288,7 +309,7 @@ async def test_nothing_is_lost_or_repeated_while_the_config_changes_all_the_time
 ) -> None:
     chance = random.Random(7)
     steps = ["staging", "transporting", "failed", "staging", "completed"]
-    rounds, jobs = 12, 40
+    rounds, jobs = 8, 40
 
     async def now_and_then(_: web.Request) -> web.Response:
         await asyncio.sleep(chance.random() / 50)

@@ -53,7 +53,9 @@ async def test_it_stops_also_while_the_address_is_taken() -> None:
             pass
 
 
-async def test_when_there_are_too_many_connections_an_idle_one_goes_for_a_new_one() -> None:
+async def test_when_there_are_too_many_connections_an_idle_one_goes_for_a_new_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with web_of(daemon_of(Records()), most_connections=2) as url:
         host, port = url.removeprefix("http://").split(":")
         held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
@@ -61,6 +63,9 @@ async def test_when_there_are_too_many_connections_an_idle_one_goes_for_a_new_on
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         assert await status_of(url) == 200
+        assert caplog.messages == [
+            "web: 2 connections are open, as many as there may be: idle ones are ended"
+        ]
         ended = [asyncio.create_task(reader.read()) for reader, _ in held]
         _, still = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         assert len(still) == 1

@@ -461,7 +461,7 @@ async def test_dead_letters_are_made_pending_again_over_the_socket(tmp_path: Pat
             assert await post("dlv_4/retry") == (409, {"error": of_gone})
             assert await post("dlv_6/retry") == (404, {"error": "there is no delivery dlv_6"})
             assert await post("retry", b'{"target": "ops"}') == (200, {"retried": ["dlv_1", "dlv_3"]})
-            lost = "1 dead letter is for targets that are no longer configured: gone"
+            lost = "1 dead letter is of sources or for targets that are no longer configured: allium → gone"
             assert await post("retry") == (409, {"error": lost})
             assert await dead() == ["dlv_4"]
 

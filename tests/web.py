@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from notifier.address import ListenAddress
-from notifier.difference import Difference
+from notifier.difference import Reloaded
 from notifier.meter import Meter
 from notifier.model import PollReport
 from notifier.muting import Muting
@@ -28,7 +28,7 @@ def daemon_of(
     targets: list[str] | None = None,
     retry: Callable[[Order], Awaitable[list[str]]] = nothing_to_retry,
     muting: Muting | None = None,
-    reload: Callable[[], Awaitable[Difference]] | None = None,
+    reload: Callable[[], Awaitable[Reloaded]] | None = None,
     meter: Meter | None = None,
     polls: Mapping[str, PollReport] = MappingProxyType({}),
     vitals: Callable[[], list[str]] = list,

@@ -71,10 +71,11 @@ def once(
 def reload(context: typer.Context, config: ConfigOption = None) -> None:
     """Have the running daemon read its config again."""
     import os
+    from pathlib import Path
 
     from notifier.commands.link import RefusedError, find_daemon
-    from notifier.config import load_store
-    from notifier.difference import Difference
+    from notifier.config import find_config, load_store
+    from notifier.difference import Reloaded
     from notifier.problem import ConfigError
     from notifier.spelling import spell_difference, spell_restart
     from notifier.storage import StoreError
@@ -83,17 +84,24 @@ def reload(context: typer.Context, config: ConfigOption = None) -> None:
         state = load_store(config or context.obj, os.environ).path
         link = find_daemon(state)
         if link is None:
-            fail(f"no daemon runs on {state}: there is nothing to reload")
-        found = link.post("/api/v1/reload", {}, Difference)
+            fail(
+                f"no daemon runs on {state}: there is nothing to reload. One whose config named another "
+                "[store] has to be restarted to follow that"
+            )
+        reloaded = link.post("/api/v1/reload", {}, Reloaded)
+        ours = find_config(config or context.obj, os.environ)
     except ConfigError as error:
         raise refused(error) from error
     except RefusedError as error:
         (fail_usage if error.status == _BAD_CONFIG else fail)(str(error))
     except StoreError as error:
         fail(str(error))
-    typer.echo(f"reloaded: {'; '.join(spell_difference(found)) or 'nothing is another'}")
+    found = reloaded.difference
+    typer.echo(f"reloaded: {'; '.join(spell_difference(found)) or 'nothing has changed'}")
     if found.restart_needed:
         typer.echo(f"notifier: restart needed: {spell_restart(found)}", err=True)
+    if Path(ours).resolve() != Path(reloaded.config).resolve():
+        fail(f"the daemon has read its own config, {reloaded.config}, and not {ours}")
 
 
 def demo(

@@ -138,6 +138,8 @@ def unusable(path: Path, error: Exception) -> StoreError:
     why = words(error)
     if "locked" in why:
         why += "; another program, such as a backup, has held it for too long"
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        why += f"; it may be read and written by user {path.stat().st_uid}, and this is user {os.geteuid()}"
     return StoreError(f"the state {path} cannot be used: {why}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from notifier.catalogue import Catalogue
-from notifier.difference import Difference
+from notifier.difference import Reloaded
 from notifier.hours import QuietNow
 from notifier.meter import Meter
 from notifier.model import PollReport, utc_now
@@ -33,7 +33,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     started_at: datetime
     quiet: Callable[[], Mapping[str, QuietSettings]] = dict
     """Returns the quiet hours of the targets that have some."""
-    reload: Callable[[], Awaitable[Difference]] | None = None
+    reload: Callable[[], Awaitable[Reloaded]] | None = None
     """Has the config read again and followed; None where that cannot be done. Raises ConfigError."""
     meter: Meter = msgspec.field(default_factory=Meter)
     """What counts for Prometheus."""

@@ -7,7 +7,7 @@ import msgspec
 
 from notifier.catalogue import Catalogue
 from notifier.deliveries import DeliveryItem, list_deliveries
-from notifier.difference import Difference, Names
+from notifier.difference import Difference, Names, Reloaded
 from notifier.items import JobItem, MuteItem, list_jobs, list_mutes
 from notifier.model import (
     Attempt,
@@ -81,8 +81,11 @@ def examples() -> dict[Any, Any]:
         RetryAll: RetryAll(target="ops"),
         Retried: Retried([_DELIVERY]),
         Nothing: Nothing(),
-        Difference: Difference(
-            sources=Names(), targets=Names(added=("team",)), tables=("routes",), restart_needed=()
+        Reloaded: Reloaded(
+            config="/etc/notifier/notifier.toml",
+            difference=Difference(
+                sources=Names(), targets=Names(added=("team",)), tables=("routes",), restart_needed=()
+            ),
         ),
     }
 

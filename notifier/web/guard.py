@@ -1,13 +1,21 @@
 """Who may ask over TCP, and what browsers are told about every answer."""
 
 import hmac
+import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from notifier.loopback import is_loopback
+from notifier.summary import counted
 from notifier.web.session import COOKIE, Sessions
+
+_log = logging.getLogger(__name__)
+
+_TELL_EVERY_SECONDS = 60.0
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """What whoever watches the process asks; it has no token."""
@@ -43,6 +51,9 @@ class Guard:
     def __init__(self, token: str | None) -> None:
         self._token = token
         self.sessions = None if token is None else Sessions(token)
+        self._refusals = 0
+        """Wrong tokens that the log has not told of."""
+        self._tell_at = -math.inf
 
     @web.middleware
     async def let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -53,6 +64,8 @@ class Guard:
         if self._token is None:
             _check_host(request)
         elif not self._is_public(request.path) and not self._is_known(request):
+            if "Authorization" in request.headers:
+                self.refused(request)
             raise web.HTTPUnauthorized(
                 text="a token is needed: Authorization: Bearer …, or sign in on the page",
                 headers={"WWW-Authenticate": 'Bearer realm="backfill-notifier"'},
@@ -61,6 +74,13 @@ class Guard:
         if request.method not in _SAFE and request.match_info.http_exception is None:
             _check_change(request)
         return await handler(request)
+
+    def refused(self, request: web.Request) -> None:
+        """Note a wrong token: the log tells of it once a minute at most."""
+        self._refusals += 1
+        if (now := time.monotonic()) >= self._tell_at:
+            _log.warning("web: %s, the last one from %s", _wrong_tokens(self._refusals), request.remote)
+            self._tell_at, self._refusals = now + _TELL_EVERY_SECONDS, 0
 
     def is_token(self, text: str) -> bool:
         """Return whether this is the token; how long that takes does not depend on how much of it is."""
@@ -98,6 +118,10 @@ def _check_change(request: web.Request) -> None:
         raise web.HTTPForbidden(text="another site's page may change nothing here")
     if request.path not in _FORMS and request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="changes need the header Content-Type: application/json")
+
+
+def _wrong_tokens(number: int) -> str:
+    return counted(number, "request with a wrong token", "requests with a wrong token")
 
 
 def _bytes(text: str) -> bytes:

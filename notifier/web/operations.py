@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from notifier.deliveries import DeliveryItem
-from notifier.difference import Difference
+from notifier.difference import Reloaded
 from notifier.items import JobItem, MuteItem
 from notifier.model import DELIVERY_STATES
 from notifier.muting import Unmuted
@@ -230,7 +230,7 @@ OPERATIONS = (
         id="reload",
         summary="Have the config read again",
         description="Only on the socket beside the state: it is for who may read the config.",
-        answer=Difference,
+        answer=Reloaded,
         words="It is followed; this is what is another.",
         errors=(422,),
     ),

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from notifier.difference import Difference
+from notifier.difference import Reloaded
 from notifier.problem import ConfigError
 from notifier.web.reply import Error, reply
 
 
-def reload_routes(carry_out: Callable[[], Awaitable[Difference]]) -> list[web.RouteDef]:
+def reload_routes(carry_out: Callable[[], Awaitable[Reloaded]]) -> list[web.RouteDef]:
     """Return what takes such orders."""
 
     async def reload(_: web.Request) -> web.Response:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -17,6 +19,7 @@ _log = logging.getLogger(__name__)
 _AGAIN_AFTER_SECONDS = 10.0
 _MOST_CONNECTIONS = 256
 """Whoever opens more gets none: files must be left for polls, deliveries and the state."""
+_TELL_EVERY_SECONDS = 60.0
 _IDLE_SECONDS = 30.0
 """How long a connection may be open without a request."""
 
@@ -91,6 +94,7 @@ class _Doors:
         """Those that brought no request yet, and were not given up for it."""
         self._busy: set[asyncio.BaseProtocol] = set()
         """Those whose requests are being answered."""
+        self._tell_at = -math.inf
 
     @web.middleware
     async def note(
@@ -109,6 +113,7 @@ class _Doors:
         if server is None:
             return _Closed()
         if len(server.connections) >= self._most:
+            self._tell_full()
             idle = next((each for each in server.connections if each not in self._busy), None)
             if idle is None:
                 return _Closed()
@@ -117,6 +122,13 @@ class _Doors:
         self._silent.add(protocol)
         asyncio.get_running_loop().call_later(self._idle_seconds, self._end_silent, protocol)
         return protocol
+
+    def _tell_full(self) -> None:
+        if (now := time.monotonic()) >= self._tell_at:
+            self._tell_at = now + _TELL_EVERY_SECONDS
+            _log.warning(
+                "web: %s connections are open, as many as there may be: idle ones are ended", self._most
+            )
 
     def _end_silent(self, protocol: web.RequestHandler) -> None:
         if protocol in self._silent:

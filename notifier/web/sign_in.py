@@ -37,6 +37,7 @@ def sign_in_routes(guard: Guard, sessions: Sessions) -> list[web.RouteDef]:
         fields = dict(parse_qsl((await request.read()).decode(errors="replace")))
         token, where = (fields.get(name, "") for name in ("token", "where"))
         if not guard.is_token(token.strip()):
+            guard.refused(request)
             return _form(SIGN_IN, where, "That is not the token.", 401)
         answer = _see(f"./{where}" if _WHERE.fullmatch(where) else "./")
         answer.set_cookie(
