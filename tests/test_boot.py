@@ -186,6 +186,7 @@ async def test_the_service_outlives_what_ends_it_and_ends_when_it_is_told_to(mac
         assert await service.show("Result") == "success"
         assert await service.show("ExecMainStatus") == "0"
         await _answers_root(machine)
+        await _takes_a_backup_back(machine)
 
         await service.systemctl("start")
         await there.go_on()
@@ -229,6 +230,16 @@ async def _answers_root(machine: Machine) -> None:
     assert "no dead letters" in await machine.does("notifier", "retry", "--dead")
     secrets = "CREDENTIALS_DIRECTORY=/etc/notifier/credentials"
     await machine.does("env", secrets, "notifier", "check", "--connect")
+
+
+async def _takes_a_backup_back(machine: Machine) -> None:
+    """Back the state up and restore it, as docs/operating.md has it."""
+    await machine.does("notifier", "backup", "/root/copy.db")
+    restore = (
+        "cd /var/lib/notifier && mv state.db state.db.damaged && rm -f state.db-wal state.db-shm",
+        "cp /root/copy.db state.db && chown --reference=state.db.damaged state.db",
+    )
+    await machine.does("sh", "-c", " && ".join(restore))
 
 
 async def test_a_config_that_is_wrong_is_told_once(machine: Machine) -> None:
