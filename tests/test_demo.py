@@ -207,7 +207,7 @@ async def test_the_receiver_takes_what_is_signed_and_each_event_once() -> None:
             "job": {"table": "base.dex.trades"},
         },
     }
-    async with _served(world, 0) as url, aiohttp.ClientSession() as session:
+    async with _served(world) as url, aiohttp.ClientSession() as session:
         answers = []
         for arguments in (
             signed(event),
@@ -224,7 +224,7 @@ async def test_the_receiver_takes_what_is_signed_and_each_event_once() -> None:
 
 async def test_a_message_s_title_leads_to_the_job() -> None:
     world = a_world()
-    async with _served(world, 0) as url, aiohttp.ClientSession() as session:
+    async with _served(world) as url, aiohttp.ClientSession() as session:
         async with session.get(f"{url}{allium.PATH}", headers={"X-API-Key": "key"}) as response:
             [first, *_] = await response.json()
         async with session.get(f"{url}/jobs/{first['job_id']}") as response:
@@ -356,3 +356,19 @@ def test_slack_takes_every_message_of_a_minute_of_the_simulation() -> None:
                 check_message(arguments)
                 checked += 1
     assert checked > 50
+
+
+async def test_the_status_page_is_served_on_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = await _demo("--port", str(port))
+    assert process.stdout is not None
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        while b"\xe2\x97\x8f" not in await process.stdout.readline():
+            pass
+        async with session.get(f"http://127.0.0.1:{port}/") as response:
+            assert (response.status, response.content_type) == (200, "text/html")
+            assert "demo" in await response.text()
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert process.returncode == 0

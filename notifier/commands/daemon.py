@@ -110,7 +110,7 @@ def demo(
     ] = None,
     port: Annotated[
         int,
-        typer.Option(min=0, max=65535, metavar="P", help="Serve on this port of 127.0.0.1; 0: a free one."),
+        typer.Option(min=0, max=65535, metavar="P", help="Of the status page on 127.0.0.1; 0: a free one."),
     ] = 0,
 ) -> None:
     """Run the whole system here, with no account.

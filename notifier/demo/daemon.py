@@ -41,7 +41,7 @@ tables = ["{tables}"]
 to = ["data-team"]
 
 [web]
-listen = "127.0.0.1:0"
+listen = "127.0.0.1:{page_port}"
 
 [store]
 url = "sqlite:///{state}"
@@ -59,12 +59,23 @@ class Daemon:
         self.log: deque[str] = deque(maxlen=40)
 
     async def start(
-        self, *, url: str, hook: str, channel: str, tables: str, secrets: Mapping[str, str]
+        self,
+        *,
+        url: str,
+        page_port: int,
+        hook: str,
+        channel: str,
+        tables: str,
+        secrets: Mapping[str, str],
     ) -> None:
         """Start it on a config of its own; `secrets` are the variables that the config names."""
         config = self._directory / "notifier.toml"
         state = self._directory / "state.db"
-        config.write_text(_CONFIG.format(url=url, hook=hook, channel=channel, tables=tables, state=state))
+        config.write_text(
+            _CONFIG.format(
+                url=url, page_port=page_port, hook=hook, channel=channel, tables=tables, state=state
+            )
+        )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
         environment |= secrets
         self._process = await asyncio.create_subprocess_exec(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import socket
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -49,8 +50,9 @@ Transitions = dict[str, list[tuple[str | None, str]]]
 async def run_demo(seconds: float | None, port: int) -> bool:
     """Run until the time is over or Ctrl-C; return whether exactly what happened was announced.
 
-    Raises OSError when it cannot serve on the port.
+    The status page is served on the port; raises OSError when it is taken.
     """
+    page_port = _free(port)
     console = Console(highlight=False, soft_wrap=True)
     show = _Show(console)
     drawn = {
@@ -70,11 +72,18 @@ async def run_demo(seconds: float | None, port: int) -> bool:
         ),
     )
     world.slack.scopes = {"chat:write", "channels:history"}
-    async with _served(world, port) as url:
+    async with _served(world) as url:
         with tempfile.TemporaryDirectory(prefix="notifier-demo-") as directory:
             daemon = Daemon(Path(directory), show.log)
-            show.opening(url, directory, seconds)
-            await daemon.start(url=url, hook=receiver.PATH, channel=_CHANNEL, tables=_TABLES, secrets=drawn)
+            show.opening(url, f"http://127.0.0.1:{page_port}/", directory, seconds)
+            await daemon.start(
+                url=url,
+                page_port=page_port,
+                hook=receiver.PATH,
+                channel=_CHANNEL,
+                tables=_TABLES,
+                secrets=drawn,
+            )
             died = await _until_over(daemon, seconds)
             if not died:
                 world.api.freeze()
@@ -139,7 +148,7 @@ class _Show:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def opening(self, url: str, directory: str, seconds: float | None) -> None:
+    def opening(self, url: str, page: str, directory: str, seconds: float | None) -> None:
         title = "backfill-notifier: the real daemon between a simulated API, a webhook receiver and Slack"
         ends = "Ctrl-C ends it" if seconds is None else f"ends after {seconds:g} s"
         self._console.print(title, style="bold")
@@ -150,6 +159,7 @@ class _Show:
                 "Slack stand-in",
                 f"{url}{slack.API}: a card a job on {_TABLES}; takes one message a second",
             ),
+            ("status page", f"{page}  the daemon's own, live"),
             ("config and state", directory),
             ("what happens", f"about 20 jobs a minute, polled every second; {ends}"),
         ):
@@ -184,9 +194,7 @@ class _Show:
         self._console.print(Padding.indent(draw_message(message), 10))
 
     def log(self, line: str) -> None:
-        if " INFO " not in line or any(
-            word in line for word in (" watching ", " stopp", "from before", "status page")
-        ):
+        if " INFO " not in line or any(word in line for word in (" watching ", " stopp", "from before")):
             self._console.print(Text(f"daemon: {line.partition(' ')[2].strip()}", "dim italic"))
 
     def verdict(self, world: World, daemon: Daemon, code: int) -> bool:
@@ -215,7 +223,7 @@ class _Show:
 
 
 @contextlib.asynccontextmanager
-async def _served(world: World, port: int) -> AsyncIterator[str]:
+async def _served(world: World) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get(allium.PATH, world.api.list_backfills)
     app.router.add_get("/jobs/{job_id}", world.api.show_job)
@@ -224,11 +232,17 @@ async def _served(world: World, port: int) -> AsyncIterator[str]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def _free(port: int) -> int:
+    """Return this port of 127.0.0.1, or for 0 any that is free. Raises OSError when it is taken."""
+    with socket.create_server(("127.0.0.1", port)) as probe:
+        return int(probe.getsockname()[1])
 
 
 async def _until_over(daemon: Daemon, seconds: float | None) -> bool:
