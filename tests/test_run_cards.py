@@ -1,6 +1,7 @@
 """Cards, by `notifier run` as a process between a scripted API and a Slack that checks what it takes."""
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -354,3 +355,27 @@ async def test_once_says_by_its_exit_code_that_a_card_could_not_be_edited(
     assert (await notifier("once", "--config", str(config))).code == 0
     [card] = slack.posts
     assert "75 %, 750 of 1,000 chunks" in body(card.shown)
+
+
+async def test_cards_are_kept_true_by_a_target_that_a_reload_has_changed(
+    tmp_path: Path, api: ScriptedServer, slack: CheckedSlack
+) -> None:
+    config = write_config(tmp_path, api, slack, card_refresh="10ms")
+    async with Daemon(config) as daemon:
+        await daemon.logged("watching 0 jobs")
+        api.answer = [transporting(left=900)]
+        await slack.until(lambda: slack.posts)
+        for left, refresh in ((500, "20ms"), (300, "30ms")):
+            config.write_text(
+                re.sub('card_refresh = ".*"', f'card_refresh = "{refresh}"', config.read_text())
+            )
+            done = await notifier("reload", "--config", str(config))
+            assert re.fullmatch("reloaded: target [a-z-]+ changed\n", done.out), done
+            api.answer = [transporting(left=left)]
+            expected = f"{1000 - left:,} of 1,000 chunks"
+            await slack.until(lambda expected=expected: expected in body(slack.posts[0].shown))  # type: ignore[misc]
+        api.answer = [transporting(left=0) | {"status": "completed"}]
+        await slack.until(lambda: len(replies(slack, slack.cards[0])) == 1)
+        assert await daemon.ends(signal.SIGTERM) == 0
+    assert len(slack.cards) == 1
+    assert slack.faults == []
