@@ -1,6 +1,9 @@
 """The pages in a real browser: that they live, hinder nobody, and run nothing of what they show."""
 
+import asyncio
+import re
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from notifier.address import ListenAddress
 from notifier.model import JobRecord, Mute, Outage, PollReport, SourceRecord, utc_now
@@ -23,14 +26,18 @@ from notifier.web.api import make_application
 from notifier.web.daemon import Daemon
 from notifier.web.guard import Guard
 from notifier.web.server import served_on
+from notifier.web.stream import RHYTHM, Rhythm
 from tests.browser import PHONE, TABLET, chromium, is_wider_than_the_screen, violations, visit
-from tests.records import at, delivery, record
+from tests.records import at, delivery, of, record
 from tests.test_page import HOSTILE
 from tests.web import TOKEN, daemon_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIVE = "[data-live=live]"
+LOST = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
+"""What a browser logs of a server that went away."""
+NO_ANSWER = re.compile(r"No answer since \d\d:\d\d:\d\d UTC; what is shown may be old")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,8 +67,10 @@ class Site:
 
 
 @asynccontextmanager
-async def served(daemon: Daemon, token: str | None = None, port: int = 0) -> AsyncIterator[str]:
-    application = make_application(daemon, Guard(token))
+async def served(
+    daemon: Daemon, token: str | None = None, port: int = 0, rhythm: Rhythm = RHYTHM
+) -> AsyncIterator[str]:
+    application = make_application(daemon, Guard(token), rhythm)
     async with served_on(ListenAddress("127.0.0.1", port), application) as opening:
         yield f"http://127.0.0.1:{(await opening).sockets[0].getsockname()[1]}"
 
@@ -188,16 +197,136 @@ async def test_times_go_on_by_themselves(browser: Browser, site: Site) -> None:
 async def test_when_the_server_was_away_it_goes_on(browser: Browser, site: Site) -> None:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(served(site.daemon))
-        lost = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
-        async with visit(browser, url, expected=lost) as page:
-            await expect(page.locator(LIVE)).to_be_visible()
+        async with visit(browser, url, expected=LOST) as page:
+            await _is_live(page)
             await stack.aclose()
-            await expect(page.locator("[data-live=still]")).to_be_visible()
+            await _has_no_answer(page)
             await site.put(d=record(job_name="Meanwhile", seen=2))
             async with served(site.daemon, port=int(url.rpartition(":")[2])):
-                await expect(page.locator(LIVE)).to_be_visible()
+                await _is_live(page)
                 await job_row(page, "Meanwhile").wait_for()
                 await page.goto("about:blank")
+
+
+async def _is_live(page: Page) -> None:
+    await expect(page.locator(LIVE)).to_be_visible()
+    await expect(page.get_by_role("alert")).to_be_hidden()
+    await expect(page).not_to_have_title(re.compile("no answer"))
+    await expect(page.locator("#sources .well .icon")).to_be_visible()
+
+
+async def _has_no_answer(page: Page) -> None:
+    await expect(page.get_by_role("alert")).to_have_text(NO_ANSWER)
+    await expect(page).to_have_title("no answer · backfill-notifier")
+    await expect(page.locator("[data-live=lost]")).to_have_text("no answer")
+    await expect(page.locator("#sources .well .icon")).to_be_hidden()
+
+
+class Freezable:
+    """A server with a loop of its own, which can be stopped in its tracks: it takes what comes, and is silent."""
+
+    def __init__(self, daemon: Daemon, rhythm: Rhythm) -> None:
+        self._daemon = daemon
+        self._rhythm = rhythm
+        self._thawed = threading.Event()
+
+    async def serve(self, started: Callable[[str], None]) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        async with served(self._daemon, rhythm=self._rhythm) as url:
+            started(url)
+            await self._end.wait()
+
+    def freeze(self) -> None:
+        self._thawed.clear()
+        self._loop.call_soon_threadsafe(self._thawed.wait)
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    def end(self) -> None:
+        self.thaw()
+        self._loop.call_soon_threadsafe(self._end.set)
+
+
+@asynccontextmanager
+async def freezable(daemon: Daemon, rhythm: Rhythm) -> AsyncIterator[tuple[Freezable, str]]:
+    server, loop = Freezable(daemon, rhythm), asyncio.get_running_loop()
+    started: asyncio.Future[str] = loop.create_future()
+
+    def tell(url: str) -> None:
+        loop.call_soon_threadsafe(started.set_result, url)
+
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(tell)))
+    thread.start()
+    try:
+        yield server, await started
+    finally:
+        server.end()
+        await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/allium/a", "/deliveries"])
+async def test_when_the_server_is_frozen_it_says_so_until_it_answers(browser: Browser, path: str) -> None:
+    records = of({"a": record(delivery("1"))})
+    now = utc_now()
+    polls = {"allium": PollReport(last_poll=now, last_good_poll=now)}
+    async with (
+        freezable(daemon_of(records, targets=["ops"], polls=polls), Rhythm(beat=0.1, patience=2.0)) as (
+            server,
+            url,
+        ),
+        visit(browser, url, path) as page,
+    ):
+        await expect(page.locator(LIVE)).to_be_visible()
+        title = await page.title()
+        server.freeze()
+        await expect(page.get_by_role("alert")).to_have_text(NO_ANSWER)
+        await expect(page).to_have_title("no answer · backfill-notifier")
+        assert await violations(page) == []
+        server.thaw()
+        await expect(page.locator(LIVE)).to_be_visible()
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        await expect(page).to_have_title(title)
+
+
+async def test_who_hears_that_it_is_there_waits_for_a_page_that_takes_long(
+    browser: Browser, site: Site
+) -> None:
+    async with (
+        served(site.daemon, rhythm=Rhythm(beat=0.1, patience=1.0)) as url,
+        visit(browser, url) as page,
+    ):
+        await _is_live(page)
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            asked.set()
+            await answer.wait()
+            await route.continue_()
+
+        await page.route(f"{url}/", hold)
+        await site.put(d=record(job_name="Late", seen=2))
+        await asked.wait()
+        for _ in range(3):  # longer than its patience for who is silent
+            await page.evaluate("new Promise(done => setTimeout(done, 400))")
+            await expect(page.locator(LIVE)).to_be_visible()
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        answer.set()
+        await job_row(page, "Late").wait_for()
+        await page.unroute_all(behavior="wait")
+
+
+async def test_a_stream_that_a_proxy_holds_back_is_not_taken_for_silence(
+    browser: Browser, site: Site
+) -> None:
+    rhythm = Rhythm(beat=60.0, patience=2.0)
+    async with served(site.daemon, rhythm=rhythm) as url, visit(browser, url) as page:
+        await _is_live(page)
+        await expect(page.locator("[data-live=still]")).to_be_visible()
+        for _ in range(3):
+            async with page.expect_response(f"{url}/"):
+                pass
+            await expect(page.get_by_role("alert")).to_be_hidden()
 
 
 async def test_without_a_stream_it_reloads_itself(browser: Browser, site: Site) -> None:

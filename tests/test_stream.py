@@ -10,6 +10,7 @@ import pytest
 from notifier.model import PollReport
 from notifier.records import Records
 from notifier.web.session import COOKIE, Sessions
+from notifier.web.stream import Rhythm
 from tests.html import read_html
 from tests.records import NOW, of, put, record
 from tests.web import TOKEN, daemon_of, web_of
@@ -21,10 +22,10 @@ class Listener:
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self.answer = answer
 
-    async def mark(self) -> str:
-        """Return what the next change is marked with."""
+    async def mark(self, event: str = "changed") -> str:
+        """Return what the next change, or another event, is marked with."""
         async with asyncio.timeout(10):
-            while await self.answer.content.readline() != b"event: changed\n":
+            while await self.answer.content.readline() != f"event: {event}\n".encode():
                 pass
             return (await self.answer.content.readline()).decode().removeprefix("data: ").strip()
 
@@ -59,6 +60,15 @@ async def test_it_tells_what_the_page_shows_and_then_of_each_change() -> None:
         changed = await listener.mark()
         polls["allium"] = PollReport(last_poll=NOW, failures=1)
         assert len({shown, changed, await listener.mark()}) == 3
+
+
+async def test_it_goes_on_to_say_that_it_is_there_when_nothing_changes() -> None:
+    async with (
+        web_of(daemon_of(Records()), rhythm=Rhythm(beat=0.1)) as url,
+        listening(url) as listener,
+    ):
+        marks = [await listener.mark(), await listener.mark("beat"), await listener.mark("beat")]
+        assert len(set(marks)) == 1
 
 
 async def test_it_lasts_longer_than_an_answer_may(monkeypatch: pytest.MonkeyPatch) -> None:

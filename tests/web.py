@@ -17,6 +17,7 @@ from notifier.web.api import make_application
 from notifier.web.daemon import Daemon
 from notifier.web.guard import Guard
 from notifier.web.server import served_on
+from notifier.web.stream import RHYTHM, Rhythm
 from tests.records import NOW, no_muting, nothing_to_retry
 
 TOKEN = "web-token-that-is-secret"
@@ -50,8 +51,10 @@ def daemon_of(
 
 
 @asynccontextmanager
-async def web_of(daemon: Daemon, token: str | None = None, **terms: Any) -> AsyncIterator[str]:
+async def web_of(
+    daemon: Daemon, token: str | None = None, *, rhythm: Rhythm = RHYTHM, **terms: Any
+) -> AsyncIterator[str]:
     """Serve a daemon as `[web]` has it; yield its address, without a slash at the end."""
-    application = make_application(daemon, Guard(token))
+    application = make_application(daemon, Guard(token), rhythm)
     async with served_on(ListenAddress("127.0.0.1", 0), application, **terms) as opening:
         yield f"http://127.0.0.1:{(await opening).sockets[0].getsockname()[1]}"

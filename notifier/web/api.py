@@ -23,7 +23,7 @@ from notifier.web.reply import LIMIT, Error, reply
 from notifier.web.retries import retry_routes
 from notifier.web.sent import sent_routes
 from notifier.web.sign_in import offer_sign_in, sign_in_routes
-from notifier.web.stream import stream_routes
+from notifier.web.stream import RHYTHM, Rhythm, stream_routes
 
 _LARGEST_BODY = 64 * 1024
 _ANSWER_WITHIN_SECONDS = 30.0
@@ -31,7 +31,7 @@ _PASSED_ON = {"Allow", "WWW-Authenticate"}
 """Which headers an error must keep (RFC 9110, sections 15.5.6 and 15.5.2)."""
 
 
-def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Application:
+def make_application(daemon: Daemon, guard: Guard | None = None, rhythm: Rhythm = RHYTHM) -> web.Application:
     """Return what answers about this daemon: whoever asks, or with a guard those that it lets in."""
     guards = [] if guard is None else [offer_sign_in, guard.let_in]
     application = web.Application(
@@ -40,13 +40,13 @@ def make_application(daemon: Daemon, guard: Guard | None = None) -> web.Applicat
     application.on_response_prepare.append(add_headers)
     answer = in_turn()
     sessions = None if guard is None else guard.sessions
-    frame = make_frame(daemon, sessions)
+    frame = make_frame(daemon, sessions, rhythm)
     if guard is not None and sessions is not None:
         application.add_routes(sign_in_routes(guard, sessions))
     application.add_routes(page_routes(daemon, answer, frame))
     application.add_routes(sent_routes(daemon, answer, frame))
     application.add_routes(look_routes())
-    application.add_routes(stream_routes(daemon, _ending(application)))
+    application.add_routes(stream_routes(daemon, _ending(application), rhythm))
     application.add_routes(probe_routes(daemon.vitals, daemon.polls))
     application.add_routes(metrics_routes(daemon, answer))
     application.add_routes(list_routes(daemon, answer))

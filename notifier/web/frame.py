@@ -11,19 +11,20 @@ from notifier.web.daemon import Daemon
 from notifier.web.markup import render
 from notifier.web.reply import html_reply
 from notifier.web.session import COOKIE, Sessions
-from notifier.web.stream import mark_of
+from notifier.web.stream import Rhythm, mark_of
 
 Frame = Callable[[web.Request], dict[str, Any]]
 """Returns what every page shows."""
 
 
-def make_frame(daemon: Daemon, sessions: Sessions | None) -> Frame:
+def make_frame(daemon: Daemon, sessions: Sessions | None, rhythm: Rhythm) -> Frame:
     """Return what makes it; `sessions` are those of people who signed in, None when nobody has to."""
 
     def frame(request: web.Request) -> dict[str, Any]:
         return {
             "root": root_of(request.raw_path),
             "mark": mark_of(daemon),
+            "rhythm": rhythm,
             "now": utc_now(),
             "started_at": daemon.started_at,
             "state_path": str(daemon.state_path),

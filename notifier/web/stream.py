@@ -15,12 +15,25 @@ from notifier.web.reply import LIMIT
 
 _LOOK_EVERY_SECONDS = 0.25
 _TELL_EVERY_SECONDS = 1.0
-_KEEP_ALIVE_SECONDS = 15.0
 _AGAIN_AFTER_MILLISECONDS = 1000
 """When browsers connect again after a connection was lost, as by a restart."""
 _MOST_STREAMS = 50
 """Each holds a connection for as long as a page is open, and programs need some, too."""
 _HEADERS = {"X-Accel-Buffering": "no"}  # a proxy that buffers would tell nothing for minutes
+
+
+class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
+    """How often an open page hears of its daemon, and what it makes of hearing nothing; in seconds."""
+
+    beat: float = 3.0
+    """The stream says something so often, even when nothing changed."""
+    patience: float = 10.0
+    """A page that has heard nothing for so long says that there is no answer."""
+    again: float = 15.0
+    """How often a page without a stream asks by itself."""
+
+
+RHYTHM = Rhythm()
 
 
 def mark_of(daemon: Daemon) -> str:
@@ -39,7 +52,7 @@ def mark_of(daemon: Daemon) -> str:
     )
 
 
-def stream_routes(daemon: Daemon, ending: asyncio.Event) -> list[web.RouteDef]:
+def stream_routes(daemon: Daemon, ending: asyncio.Event, rhythm: Rhythm) -> list[web.RouteDef]:
     """Return what answers with a stream of marks, until the application is `ending` or nobody listens."""
     listening = 0
 
@@ -54,7 +67,7 @@ def stream_routes(daemon: Daemon, ending: asyncio.Event) -> list[web.RouteDef]:
             response.content_type = "text/event-stream"
             await response.prepare(request)
             with suppress(ConnectionError):  # whoever listened has left
-                await _tell(daemon, request, response, ending)
+                await _tell(daemon, request, response, ending, rhythm)
             return response
         finally:
             listening -= 1
@@ -63,18 +76,22 @@ def stream_routes(daemon: Daemon, ending: asyncio.Event) -> list[web.RouteDef]:
 
 
 async def _tell(
-    daemon: Daemon, request: web.Request, response: web.StreamResponse, ending: asyncio.Event
+    daemon: Daemon,
+    request: web.Request,
+    response: web.StreamResponse,
+    ending: asyncio.Event,
+    rhythm: Rhythm,
 ) -> None:
     await response.write(f"retry: {_AGAIN_AFTER_MILLISECONDS}\n\n".encode())
     clock = asyncio.get_running_loop().time
-    told, told_at = "", 0.0
+    told, told_at, spoke_at = "", 0.0, 0.0
     while not ending.is_set() and not (request.transport is None or request.transport.is_closing()):
         mark, now = mark_of(daemon), clock()
         if mark != told and now - told_at >= _TELL_EVERY_SECONDS:
             await response.write(f"event: changed\ndata: {mark}\n\n".encode())
-            told, told_at = mark, now
-        elif now - told_at >= _KEEP_ALIVE_SECONDS:
-            await response.write(b": still here\n\n")
-            told_at = now
+            told, told_at, spoke_at = mark, now, now
+        elif now - spoke_at >= rhythm.beat:  # an event: scripts are not told of comments
+            await response.write(f"event: beat\ndata: {told}\n\n".encode())
+            spoke_at = now
         with suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), _LOOK_EVERY_SECONDS)

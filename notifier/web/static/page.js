@@ -4,7 +4,9 @@
 
 const root = document.body.dataset.root
 const main = document.getElementById("main")
-const AGAIN = 15_000
+// In milliseconds: how long nothing may be heard, and how often is asked what no stream tells of.
+const PATIENCE = Number(document.body.dataset.patience)
+const AGAIN = Number(document.body.dataset.again)
 
 // ------------------------------------------------------------------------------------------------- times
 
@@ -98,46 +100,83 @@ function become(old, wanted) {
 // ------------------------------------------------------------------------------------------------- live
 
 const live = document.getElementById("live")
+const silence = document.getElementById("silence")
+const news = document.getElementById("news") // for who does not see what changes
+let title = document.title
 let stream = null
-let fetching = false
-let changed = false // while it was fetched
-let rested = 0 // when it may be fetched again
+let isTold = false // whether the stream says something: one that a proxy holds back does not
+let heard = performance.now() // when the server said or answered something last
+let heardAt = Date.now() // the same by the wall clock
+let asking = null // what ends the question that is under way
+let asked = 0 // when it was asked
+let isLost = false
+let changed = false // while it was asked
+let rested = 0 // when it may be asked again
 let waiting = 0
 
-function show(state, words) {
+function showState() {
+  const isLive = isTold && stream !== null && stream.readyState === EventSource.OPEN
+  const [state, words] = isLost ? ["lost", "no answer"] : isLive ? ["live", "live"] : ["still", `reloads every ${AGAIN / 1000} s`]
   if (live.dataset.live === state) return
   live.dataset.live = state
   live.querySelector("span").textContent = words
 }
 
-function showState() {
-  if (stream !== null && stream.readyState === EventSource.OPEN) show("live", "live")
-  else show("still", "reloads every 15 s")
+function hear() {
+  heard = performance.now()
+  heardAt = Date.now()
+}
+
+// Until an answer has come: a stream that says something again is only a reason to ask.
+function lose() {
+  if (isLost) return
+  isLost = true
+  const [day, time] = new Date(heardAt - ahead).toISOString().split("T")
+  const isToday = new Date(Date.now() - ahead).toISOString().startsWith(day)
+  document.body.classList.add("silent")
+  document.title = "no answer · backfill-notifier"
+  silence.hidden = false
+  silence.querySelector("p").textContent = `No answer since ${isToday ? "" : `${day} `}${time.slice(0, 8)} UTC; what is shown may be old`
+  showState()
+}
+
+function find() {
+  if (!isLost) return
+  isLost = false
+  document.body.classList.remove("silent")
+  document.title = title
+  silence.hidden = true
+  silence.querySelector("p").textContent = ""
+  news.textContent = "It answers again"
 }
 
 async function refresh() {
-  if (fetching) {
+  if (asking !== null) {
     changed = true
     return
   }
-  const began = performance.now()
-  fetching = true
+  asked = performance.now()
+  asking = new AbortController()
   changed = false
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" })
-    if ([401, 403, 404].includes(answer.status)) {
+    const headers = { Accept: "text/html" }
+    const answer = await fetch(location.href, { headers, cache: "no-store", signal: asking.signal })
+    if ([400, 401, 403, 404].includes(answer.status)) {
       location.reload() // to sign in, or to be told that it is gone
       return
     }
     if (!answer.ok) throw new Error(answer.statusText)
-    take(new DOMParser().parseFromString(await answer.text(), "text/html"))
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html")
+    hear()
+    find()
+    take(page)
     showState()
   } catch {
-    show("lost", "no answer; tried again")
+    lose()
   } finally {
-    fetching = false
+    asking = null
     // A page that takes long to make is not asked for all the time.
-    rested = performance.now() + Math.max(250, 4 * (performance.now() - began))
+    rested = performance.now() + Math.max(250, 4 * (performance.now() - asked))
   }
   if (changed) refreshSoon()
 }
@@ -150,6 +189,26 @@ function refreshSoon() {
   }, Math.max(0, rested - performance.now()))
 }
 
+// Half of the patience is for the stream, and half for the answer of who is asked because it is silent.
+function watch() {
+  const now = performance.now()
+  const silent = now - heard
+  if (asking !== null) {
+    if (now - asked > 3 * PATIENCE) asking.abort()
+    else if (Math.min(silent, now - asked) >= PATIENCE / 2) lose()
+    return
+  }
+  const isOpen = stream !== null && stream.readyState === EventSource.OPEN
+  const isDue = document.hidden
+    ? now - asked >= 4 * AGAIN // for its title
+    : isLost ? now - asked >= PATIENCE / 3 : silent >= (isOpen ? PATIENCE / 2 : AGAIN)
+  if (isDue) {
+    isTold &&= silent < PATIENCE / 2
+    refresh()
+    listen()
+  }
+}
+
 function take(page) {
   const fresh = page.getElementById("main")
   if (fresh === null) return
@@ -157,9 +216,9 @@ function take(page) {
   become(main, fresh)
   setClock()
   tick()
-  if (document.title !== page.title) {
-    document.title = page.title
-    document.getElementById("news").textContent = page.title.split(" · ")[0] // for who does not see it
+  if (title !== page.title) {
+    title = document.title = page.title
+    news.textContent = title.split(" · ")[0]
   }
   // What had the focus may be gone: a dead letter that was retried, a mute that ended.
   if (section && section.isConnected && document.activeElement === document.body) section.querySelector("h1, h2")?.focus()
@@ -167,10 +226,27 @@ function take(page) {
 
 function listen() {
   if (document.hidden || (stream !== null && stream.readyState !== EventSource.CLOSED)) return
+  isTold = false
   stream = new EventSource(`${root}changes`)
-  stream.addEventListener("open", showState)
-  stream.addEventListener("error", showState)
-  stream.addEventListener("changed", event => event.data !== main.dataset.mark && refreshSoon())
+  stream.addEventListener("error", leave)
+  stream.addEventListener("changed", told)
+  stream.addEventListener("beat", told)
+}
+
+function told(event) {
+  hear()
+  isTold = true
+  showState()
+  if (!isLost) {
+    if (event.data !== main.dataset.mark) refreshSoon()
+  } else if (asking === null) refreshSoon()
+  else if (heard - asked >= PATIENCE / 3) asking.abort() // it was asked while nobody was there
+}
+
+function leave() {
+  if (isTold) refresh() // whether it is still there
+  isTold = false
+  showState()
 }
 
 function hush() {
@@ -200,8 +276,10 @@ async function order(method, path, body) {
       method,
       headers: { "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(3 * PATIENCE),
     })
   } catch {
+    refresh() // is it still there?
     throw new Error("The notifier does not answer.")
   }
   const said = await answer.json().catch(() => ({}))
@@ -294,13 +372,13 @@ setClock()
 tick()
 setInterval(tick, 1000)
 listen()
-setInterval(() => {
-  if (document.hidden || stream?.readyState === EventSource.OPEN) return
-  refresh()
-  listen()
-}, AGAIN)
+setInterval(watch, Math.min(1000, PATIENCE / 10))
 document.addEventListener("visibilitychange", () => {
   // A browser has six connections to a server: pages that nobody sees would take them from the one in view.
-  if (document.hidden) hush()
-  else listen()
+  if (document.hidden) {
+    hush()
+    return
+  }
+  listen()
+  refresh()
 })
