@@ -79,6 +79,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A glob."""
     text: str | None = None
     """What must stand in the id, the name or the table, case ignored."""
+    watched: Collection[str] | None = None
+    """The sources that are configured, if known: jobs of others are neither active nor stalled."""
 
     def select(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """Yield what is wanted of these."""
@@ -92,12 +94,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             ):
                 yield entry
 
+    def is_active(self, entry: Entry) -> bool:
+        """Return whether a job is listed, and may still change before somebody's eyes."""
+        return entry.is_active and (self.watched is None or entry.source in self.watched)
+
     def _is_status_of(self, entry: Entry) -> bool:
         match self.status:
             case "active":
-                return entry.is_active
+                return self.is_active(entry)
             case "stalled":
-                return entry.is_active and entry.stalled
+                return self.is_active(entry) and entry.stalled
             case "removed":
                 return entry.removed
             case status:

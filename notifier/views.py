@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
-from types import MappingProxyType
 
 import msgspec
 
@@ -20,13 +19,15 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     jobs: dict[str, int]
     active: int
-    """Listed jobs that may still change."""
+    """Listed jobs that may still change; none of a source that is no longer configured."""
     stalled: int
     """Of these the ones that do not move."""
     baseline_at: datetime | None
     failing_since: datetime | None
     """Since when no poll was good; null while they are."""
     polls: PollReport | None
+    configured: bool | None = None
+    """Whether the config still has it; null when no daemon runs."""
 
 
 class TargetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,8 @@ class TargetView(msgspec.Struct, frozen=True, kw_only=True):
     """Since when it fails; null while it works."""
     quiet_until: datetime | None = None
     """Until when it is in quiet hours; null when it is not, or no daemon runs."""
+    configured: bool | None = None
+    """Whether the config still has it; null when no daemon runs."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,16 +64,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How many mutes hold."""
 
 
-def list_sources(
-    catalogue: Catalogue, polls: Mapping[str, PollReport] = MappingProxyType({})
-) -> list[SourceView]:
-    """Return the sources that are stored or polled, by name."""
+def list_sources(catalogue: Catalogue, polls: Mapping[str, PollReport] | None = None) -> list[SourceView]:
+    """Return the sources that are stored or polled, by name; `polls` has those configured, if known."""
+    known = {} if polls is None else polls
     statuses: defaultdict[str, Counter[str]] = defaultdict(Counter)
     active: Counter[str] = Counter()
     stalled: Counter[str] = Counter()
     for entry in catalogue.entries():
         statuses[entry.source][entry.status] += 1
-        if entry.is_active:
+        if entry.is_active and (polls is None or entry.source in polls):
             active[entry.source] += 1
             stalled[entry.source] += entry.stalled
     stored = catalogue.records.sources()
@@ -82,16 +84,17 @@ def list_sources(
             stalled=stalled[name],
             baseline_at=stored[name].baseline_at if name in stored else None,
             failing_since=None if (outage := _outage(stored.get(name))) is None else outage.since,
-            polls=polls.get(name),
+            polls=known.get(name),
+            configured=None if polls is None else name in polls,
         )
-        for name in sorted(stored.keys() | polls.keys())
+        for name in sorted(stored.keys() | known.keys())
     ]
 
 
 def list_targets(
-    catalogue: Catalogue, names: Collection[str] = (), quiet: QuietNow = NEVER_QUIET
+    catalogue: Catalogue, names: Collection[str] | None = None, quiet: QuietNow = NEVER_QUIET
 ) -> list[TargetView]:
-    """Return these targets and all that have deliveries, by name."""
+    """Return these targets, which are configured, and all that have deliveries, by name."""
     sources = list(catalogue.records.sources().values())
     counted: defaultdict[str, list[Tally]] = defaultdict(list)
     for tallies in chain(map(tally, sources), (entry.tallies for entry in catalogue.entries())):
@@ -99,13 +102,24 @@ def list_targets(
             counted[each.target].append(each)
     outages = {name: outage for record in sources for name, outage in record.outages.items()}
     return [
-        _target_view(name, counted[name], outages.get(name), quiet.until(name))
-        for name in sorted({*names, *counted})
+        _target_view(
+            name,
+            counted[name],
+            outages.get(name),
+            quiet.until(name),
+            configured=None if names is None else name in names,
+        )
+        for name in sorted({*(names or ()), *counted})
     ]
 
 
 def _target_view(
-    name: str, tallies: list[Tally], outage: Outage | None, quiet_until: datetime | None
+    name: str,
+    tallies: list[Tally],
+    outage: Outage | None,
+    quiet_until: datetime | None,
+    *,
+    configured: bool | None,
 ) -> TargetView:
     oldest = (each.oldest_pending for each in tallies if each.oldest_pending is not None)
     told = ((each.error_weight, each.error) for each in tallies if each.error_weight is not None)
@@ -122,6 +136,7 @@ def _target_view(
         last_error=error,
         failing_since=None if outage is None else outage.since,
         quiet_until=quiet_until,
+        configured=configured,
     )
 
 

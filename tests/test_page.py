@@ -16,7 +16,7 @@ from notifier.unix import socket_path
 from notifier.web.api import make_application
 from notifier.web.socket import served_beside
 from tests.html import Element, read_html
-from tests.records import NOW, at, delivery, of, record
+from tests.records import NOW, at, delivery, of, put, record
 from tests.web import daemon_of, web_of
 
 HOSTILE = [
@@ -336,6 +336,43 @@ async def test_sources_and_targets_say_how_they_do_and_why() -> None:
     assert troubles[2] == "Target ops has failed for 12m: no answer in time"
     assert troubles[3] == "1 dead letter: given up, and kept: show"
     assert page.one("title").text == "3 failing, 1 dead · backfill-notifier"
+
+
+async def test_what_is_no_longer_configured_is_said_to_be_and_nothing_is_offered() -> None:
+    dead = delivery("1", state="dead", target="old", last_error="answered 503", ended_at=at(1))
+    records = of({"a": record(dead, delivery("2", target="ops"), job_name="Left")}, source="gone")
+    put(records, [(("allium", "b"), record(delivery("3", state="dead", ended_at=at(1)), job_name="Here"))])
+    outage = Outage(since=at(0), reason="answered 503")
+    gone = SourceRecord(id="x", outage=outage, outages={"old": outage})
+    records.put({"gone": gone, "allium": SourceRecord(id="y")}, {})
+    polls = {"allium": PollReport(last_poll=NOW, last_good_poll=NOW)}
+    async with web_of(daemon_of(records, targets=["ops"], polls=polls)) as url:
+        page, of_job, sent = [
+            read_html((await fetch(url, path))[2]) for path in ("/", "/jobs/gone/a", "/deliveries")
+        ]
+        active = read_html((await fetch(url, "/?status=active"))[2])
+    assert row(page, "gone") == {
+        "Last poll": "no longer configured",
+        "Next poll": "–",
+        "Active": "0",
+        "Jobs": "1",
+    }
+    assert row(page, "old")["State"] == "no longer configured answered 503"
+    assert row(page, "old")["Dead"] == "1 dead for old"
+    assert row(page, "allium")["Active"] == "1"
+    assert "source no longer configured" in row(page, "gone/a")["Status"]
+    assert "source no longer configured" in of_job.one("p", kind="badges").text
+    chips = [each.text for each in page.one("nav", kind="chips").all("a")]
+    assert chips[:2] == ["all 2", "active 1"]
+    assert names(active) == ["Here"]
+    assert page.one("title").text == "1 dead · backfill-notifier", "of what is configured"
+    assert [
+        name + each.attributes[name]
+        for shown in (page, of_job, sent)
+        for each in shown.all("button")
+        for name in ("data-mute", "data-retry", "data-retry-target")
+        if name in each.attributes
+    ] == ["data-retry-targetops", "data-muteb", "data-retrydlv_3"]
 
 
 async def test_without_trouble_there_is_none() -> None:

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from notifier.commands.tables import jobs_table, mutes_table
+from notifier.commands.tables import jobs_table, mutes_table, status_tables
 from notifier.items import JobItem, MuteItem, PhaseItem
 from notifier.model import rfc3339, utc_now
 from notifier.payload import Progress
+from notifier.views import SourceView, Status, TargetView
 from tests.test_look import HOSTILE, is_harmless, rows
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -238,3 +239,22 @@ def test_hostile_words_about_a_mute_are_harmless() -> None:
     text = drawn(mutes_table(items))
     assert is_harmless(text)
     assert len(rows(text)) == len(HOSTILE) + 1, "each on a line of its own"
+
+
+# ---------------------------------------------------------------------------------------- status
+
+
+@pytest.mark.parametrize("configured", [True, False, None])
+def test_what_is_no_longer_configured_is_said_to_be(configured: bool | None) -> None:
+    counts: dict[str, Any] = {"jobs": {"staging": 1}, "active": 0, "stalled": 0}
+    source = SourceView(
+        name="old", **counts, baseline_at=None, failing_since=None, polls=None, configured=configured
+    )
+    target = TargetView(name="gone", dead=1, last_error="answered 503", configured=configured)
+    said = drawn(
+        status_tables(
+            Status(running=True, version="1", state="/s", sources=[source], targets=[target], mutes=0)
+        )
+    )
+    assert said.count("no longer configured") == (2 if configured is False else 0)
+    assert ("none yet" in said) == (configured is not False)

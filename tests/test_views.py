@@ -713,14 +713,30 @@ def test_sources_are_those_that_are_stored_and_those_that_are_polled() -> None:
     assert (views["gone"].baseline_at, views["gone"].polls) == (NOW, None)
     assert (views["new"].baseline_at, views["new"].polls) == (None, polls["new"])
     assert (views["new"].jobs, views["new"].active) == ({}, 0)
+    assert [view.configured for view in views.values()] == [True, False, True]
+
+
+def test_jobs_of_a_source_that_is_no_longer_configured_are_not_active() -> None:
+    stalled = seen(stalled_at=at(9))
+    records = of({"moves": record(), "stalled": stalled})
+    records.put({"allium": SourceRecord(id="x")}, {})
+    for polls, counted in (
+        (None, (2, 1)),
+        ({"allium": PollReport()}, (2, 1)),
+        ({"beam": PollReport()}, (0, 0)),
+    ):
+        view = list_sources(Catalogue(records), polls)[0]
+        assert (view.name, view.active, view.stalled) == ("allium", *counted)
+        assert sum(view.jobs.values()) == 2
+        assert view.configured is (None if polls is None else "allium" in polls)
 
 
 def test_targets_are_those_that_are_configured_and_those_with_deliveries() -> None:
     records = of({"j": record(delivery("1", target="gone"))})
     assert list_targets(Catalogue(records), ["ops", "data"]) == [
-        TargetView(name="data"),
-        TargetView(name="gone", delivered=1),
-        TargetView(name="ops"),
+        TargetView(name="data", configured=True),
+        TargetView(name="gone", delivered=1, configured=False),
+        TargetView(name="ops", configured=True),
     ]
 
 

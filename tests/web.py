@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from notifier.address import ListenAddress
@@ -21,6 +20,7 @@ from notifier.web.stream import RHYTHM, Rhythm
 from tests.records import NOW, no_muting, nothing_to_retry
 
 TOKEN = "web-token-that-is-secret"
+_GOOD = PollReport(last_poll=NOW, last_good_poll=NOW)
 
 
 def daemon_of(
@@ -31,23 +31,31 @@ def daemon_of(
     muting: Muting | None = None,
     reload: Callable[[], Awaitable[Reloaded]] | None = None,
     meter: Meter | None = None,
-    polls: Mapping[str, PollReport] = MappingProxyType({}),
+    polls: Mapping[str, PollReport] | None = None,
     vitals: Callable[[], list[str]] = list,
     state_path: Path = Path("/var/lib/notifier/state.db"),
 ) -> Daemon:
-    """Return what is asked about these records."""
+    """Return what is asked about these records; unless told otherwise all that they name is configured."""
     return Daemon(
         records=records,
-        targets=targets or [],
+        targets=sorted(_targets_of(records)) if targets is None else targets,
         retry=retry,
         muting=muting or no_muting(),
         reload=reload,
         meter=meter or Meter(),
-        polls=lambda: polls,
+        polls=lambda: dict.fromkeys(_sources_of(records), _GOOD) if polls is None else polls,
         state_path=state_path,
         started_at=NOW,
         vitals=vitals,
     )
+
+
+def _targets_of(records: Records) -> set[str]:
+    return {delivery.target for _, record in records.outboxes() for delivery in record.deliveries}
+
+
+def _sources_of(records: Records) -> set[str]:
+    return {source for (source, _), _ in records.outboxes()}
 
 
 @asynccontextmanager

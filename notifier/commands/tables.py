@@ -179,6 +179,8 @@ def _source(source: SourceView) -> tuple[Text, str, str, Text]:
 def _polls(source: SourceView) -> tuple[Text, str]:
     """Return how the last poll went, and when the next one comes."""
     polls = source.polls
+    if source.configured is False:
+        return Text("no longer configured", "dim"), ""
     if polls is None or polls.last_poll is None:
         return Text("none yet", "dim"), ""
     next_poll = "now" if polls.next_poll is None else _until(polls.next_poll)
@@ -192,7 +194,8 @@ def _polls(source: SourceView) -> tuple[Text, str]:
 
 def _target(target: TargetView) -> Iterator[RenderableType]:
     quiet = "" if target.quiet_until is None else f" quiet for {_left(target.quiet_until)}"
-    yield Text.assemble(_cell(target.name, 64), (quiet, "dim"))
+    gone = " no longer configured" if target.configured is False else ""
+    yield Text.assemble(_cell(target.name, 64), (quiet or gone, "dim"))
     yield Text(f"{target.pending:,}", "yellow" if target.pending else "dim")
     yield "" if target.oldest_pending is None else f"{_ago(target.oldest_pending)} ago"
     yield Text(f"{target.dead:,}", "bold red" if target.dead else "dim")

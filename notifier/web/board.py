@@ -85,7 +85,7 @@ def make_board(
     cursor: str | None,
 ) -> Board:
     """Return what the first page shows now. Raises BadCursorError."""
-    now = quiet.now
+    now, wanted = quiet.now, msgspec.structs.replace(wanted, watched=polls.keys())
     sources = list_sources(catalogue, polls)
     views = list_targets(catalogue, targets, quiet)
     chosen = list(wanted.select(catalogue.entries()))
@@ -102,7 +102,7 @@ def make_board(
         troubles=[*_troubles(dead_parts, sources, views)],
         wanted=wanted,
         all=len(alike),
-        counts=_counts(alike, wanted.status),
+        counts=_counts(alike, wanted),
         tables=_tables(catalogue),
         rows=[row for row in page.items if row is not None],
         place=find_place((entry.key for entry in chosen), _JOBS, cursor),
@@ -126,13 +126,14 @@ def make_row(records: Records, key: JobKey, now: datetime, most: int = _EVENTS) 
     )
 
 
-def _counts(entries: list[Entry], chosen: str | None) -> list[tuple[str, int]]:
+def _counts(entries: list[Entry], wanted: Wanted) -> list[tuple[str, int]]:
     """Return how many jobs each status would find: active ones first, then what became of the others."""
+    chosen = wanted.status
     counts = Counter(entry.status for entry in entries if 0 < len(entry.status) <= _LONGEST_STATUS)
     common = [status for status, _ in counts.most_common(_STATUSES)]
     rest = sorted(common, key=lambda status: (not is_active(status), status))
-    counts["active"] = sum(entry.is_active for entry in entries)
-    counts["stalled"] = sum(entry.is_active and entry.stalled for entry in entries)
+    counts["active"] = sum(wanted.is_active(entry) for entry in entries)
+    counts["stalled"] = sum(wanted.is_active(entry) and entry.stalled for entry in entries)
     counts["removed"] = sum(entry.removed for entry in entries)
     always = {"active", "failed", chosen}
     order = dict.fromkeys(["active", "stalled", "failed", *rest, "removed", chosen or "active"])
@@ -154,6 +155,7 @@ def _troubles(
         if polls is not None and polls.failures:
             since = source.failing_since or polls.last_good_poll
             yield Trouble(what="source", name=source.name, since=since, reason=polls.last_error or "")
+    targets = [target for target in targets if target.configured]  # nothing can be done about the others
     for target in targets:
         if target.failing_since is not None:
             reason = target.last_error or ""

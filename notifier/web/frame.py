@@ -25,6 +25,8 @@ def make_frame(daemon: Daemon, sessions: Sessions | None, rhythm: Rhythm) -> Fra
             "root": root_of(request.raw_path),
             "mark": mark_of(daemon),
             "rhythm": rhythm,
+            "configured_sources": frozenset(daemon.polls()),
+            "configured_targets": frozenset(daemon.targets),
             "now": utc_now(),
             "started_at": daemon.started_at,
             "state_path": str(daemon.state_path),

@@ -47,8 +47,8 @@ class _Standing(Collector):
     def collect(self) -> Iterator[Metric]:
         status = overview(self._daemon)
         # What is not configured any more has no series: nobody could do anything about it.
-        yield from self._of_sources([each for each in status.sources if each.polls is not None])
-        yield from _of_targets([each for each in status.targets if each.name in self._daemon.targets])
+        yield from self._of_sources([each for each in status.sources if each.configured])
+        yield from _of_targets([each for each in status.targets if each.configured])
         yield from self._of_process(status)
 
     def _of_sources(self, sources: list[SourceView]) -> Iterator[Metric]:

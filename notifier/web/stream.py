@@ -45,6 +45,7 @@ def mark_of(daemon: Daemon) -> str:
                 daemon.started_at,
                 daemon.records.version,
                 dict(daemon.polls()),
+                sorted(daemon.targets),
                 daemon.vitals(),
                 {target: quiet.until(target) for target in daemon.quiet()},
             )
