@@ -374,6 +374,7 @@ VIEWS: list[tuple[str, Callable[[Page], Awaitable[None]]]] = [
     ("/?status=none", _nothing),
     ("/jobs/allium/a", _open_all),
     ("/jobs/allium/unknown", _nothing),
+    ("/nowhere", _nothing),
     ("/deliveries", _nothing),
     ("/", _ask_mute),
 ]

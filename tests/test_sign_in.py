@@ -59,7 +59,7 @@ async def test_a_page_is_answered_with_the_form_to_who_has_not_signed_in(path: s
         ("/api/v1/jobs", "text/html"),
         ("/changes", "text/event-stream"),
         ("/metrics", "text/html"),
-        ("/nowhere", "text/html"),
+        ("/nowhere", "*/*"),
     ],
 )
 async def test_programs_are_told_in_json(path: str, accept: str) -> None:
@@ -67,6 +67,16 @@ async def test_programs_are_told_in_json(path: str, accept: str) -> None:
         status, headers, text = await ask(url, path, Accept=accept)
         assert (status, headers["Content-Type"]) == (401, "application/json")
         assert "USDC" not in text
+
+
+async def test_an_address_that_is_none_is_a_page_for_people_who_have_not_signed_in_too() -> None:
+    async with web_of(daemon_of(RECORDS), TOKEN) as url:
+        status, headers, text = await ask(url, "/nowhere/x", **HTML)
+        page = read_html(text)
+        assert (status, page.one("h1").text) == (401, "Sign in first")
+        assert headers["WWW-Authenticate"] == 'Bearer realm="backfill-notifier"'
+        home = urljoin(f"{url}/nowhere/x", page.one("main").all("a")[0].attributes["href"])
+        assert len(form((await ask(url, home.removeprefix(url), **HTML))[2]).all("input", name="token")) == 1
 
 
 async def test_a_program_with_the_token_may_have_the_page() -> None:

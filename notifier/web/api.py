@@ -18,8 +18,9 @@ from notifier.web.mutes import mute_routes
 from notifier.web.openapi import Door, document_routes
 from notifier.web.page import page_routes
 from notifier.web.probes import probe_routes
+from notifier.web.refusal import refuse
 from notifier.web.reloads import reload_routes
-from notifier.web.reply import LIMIT, Error, reply
+from notifier.web.reply import LIMIT
 from notifier.web.retries import retry_routes
 from notifier.web.sent import sent_routes
 from notifier.web.sign_in import offer_sign_in, sign_in_routes
@@ -35,7 +36,7 @@ def make_application(daemon: Daemon, guard: Guard | None = None, rhythm: Rhythm 
     """Return what answers about this daemon: whoever asks, or with a guard those that it lets in."""
     guards = [] if guard is None else [offer_sign_in, guard.let_in]
     application = web.Application(
-        middlewares=[_errors_as_json, *guards, _read_whole], client_max_size=_LARGEST_BODY
+        middlewares=[_errors_in_words, *guards, _read_whole], client_max_size=_LARGEST_BODY
     )
     application.on_response_prepare.append(add_headers)
     answer = in_turn()
@@ -88,22 +89,22 @@ async def _read_whole(
 
 
 @web.middleware
-async def _errors_as_json(
+async def _errors_in_words(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_SECONDS) as request[LIMIT]:
             return await handler(request)
     except TimeoutError:
-        return reply(Error(f"not answered within {_ANSWER_WITHIN_SECONDS:.0f} s"), 503)
+        return refuse(request, f"not answered within {_ANSWER_WITHIN_SECONDS:.0f} s", 503)
     except RefusedMuteError as error:
-        return reply(Error(str(error)), 404 if error.unknown else 400)
+        return refuse(request, str(error), 404 if error.unknown else 400)
     except RefusedOrderError as error:
-        return reply(Error(str(error)), 404 if error.unknown else 409)
+        return refuse(request, str(error), 404 if error.unknown else 409)
     except BadCursorError as error:
-        return reply(Error(f"cursor: {error}"), 400)
+        return refuse(request, f"cursor: {error}", 400)
     except web.HTTPException as error:
-        answer = reply(Error(error.text or error.reason), error.status)
+        answer = refuse(request, error.text or error.reason, error.status)
         for name in _PASSED_ON & error.headers.keys():
             answer.headers[name] = error.headers[name]
         return answer

@@ -4,7 +4,6 @@ from functools import partial
 
 from aiohttp import web
 
-from notifier.page import BadCursorError
 from notifier.web.board import make_board, spell_troubles
 from notifier.web.daemon import Daemon
 from notifier.web.dossier import make_dossier
@@ -26,15 +25,13 @@ def page_routes(daemon: Daemon, answer: Answer, frame: Frame) -> list[web.RouteD
             dead_parts=daemon.vitals(),
             quiet=daemon.quiet_now,
             wanted=wanted,
+            cursor=cursor,
         )
         query = query_of(q=wanted.text, table=wanted.table, source=wanted.source, status=wanted.status)
         context = frame(request) | {"query": query}
 
         def make() -> web.Response:
-            try:
-                made = found(cursor=cursor)
-            except BadCursorError:  # in a browser's address: the first page serves better than an error
-                made = found(cursor=None)
+            made = found()
             return page("page.html", context | {"board": made, "trouble": spell_troubles(made.troubles)})
 
         return await answer(make)

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from notifier.deliveries import list_deliveries
 from notifier.model import DELIVERY_STATES, is_delivery_state
-from notifier.page import BadCursorError
 from notifier.web.daemon import Daemon
 from notifier.web.frame import Frame, page, query_of
 from notifier.web.lists import Answer
@@ -20,11 +19,12 @@ def sent_routes(daemon: Daemon, answer: Answer, frame: Frame) -> list[web.RouteD
 
     async def sent(request: web.Request) -> web.Response:
         state, target = request.query.get("state") or None, request.query.get("target") or None
-        chosen = state if state is not None and is_delivery_state(state) else None
+        if state is not None and not is_delivery_state(state):
+            raise web.HTTPBadRequest(text=f"state must be one of {', '.join(DELIVERY_STATES)}")
         cursor = request.query.get("cursor")
         context = frame(request) | {
-            "query": query_of(state=chosen, target=target),
-            "state": chosen,
+            "query": query_of(state=state, target=target),
+            "state": state,
             "target": target,
             "states": DELIVERY_STATES,
             "targets": sorted({*daemon.targets, *([] if target is None else [target])}),
@@ -33,18 +33,15 @@ def sent_routes(daemon: Daemon, answer: Answer, frame: Frame) -> list[web.RouteD
         found = partial(
             list_deliveries,
             daemon.catalogue,
-            state=chosen,
+            state=state,
             target=target,
             limit=_MOST,
+            cursor=cursor,
             quiet=daemon.quiet_now,
         )
 
         def make() -> web.Response:
-            try:
-                made = found(cursor=cursor)
-            except BadCursorError:  # in a browser's address: the first page serves better than an error
-                made = found(cursor=None)
-            return page("deliveries.html", context | {"page": made, "is_first": cursor is None})
+            return page("deliveries.html", context | {"page": found(), "is_first": cursor is None})
 
         return await answer(make)
 
