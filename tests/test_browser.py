@@ -17,7 +17,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from notifier.address import ListenAddress
-from notifier.model import JobRecord, Mute, Outage, PollReport, SourceRecord, utc_now
+from notifier.model import Attempt, JobRecord, Mute, Outage, PollReport, SourceRecord, utc_now
 from notifier.muting import Muting
 from notifier.replays import Replays
 from notifier.state import State
@@ -82,7 +82,12 @@ def usual() -> dict[str, JobRecord]:
     return {
         "a": record(
             delivery(
-                "1", state="dead", last_error="answered 413: too large", answer="too large", ended_at=at(1)
+                "1",
+                state="dead",
+                last_error="answered 413: too large",
+                answer="too large",
+                ended_at=at(1),
+                history=(Attempt(at=at(1), outcome="refused", duration_ms=7, error="answered 413"),),
             ),
             delivery("2", target="data"),
             status="failed",
@@ -375,7 +380,7 @@ VIEWS: list[tuple[str, Callable[[Page], Awaitable[None]]]] = [
     ("/jobs/allium/a", _open_all),
     ("/jobs/allium/unknown", _nothing),
     ("/nowhere", _nothing),
-    ("/deliveries", _nothing),
+    ("/deliveries", _open_all),
     ("/", _ask_mute),
 ]
 

@@ -513,6 +513,8 @@ async def test_a_job_has_all_that_is_known_about_it() -> None:
     assert "refused in 7 ms: answered 400: no" in first
     assert "failed in 30,000 ms: no answer in time" in first
     assert page.one("button", data_retry="dlv_1").text == "Retry"
+    ids = [each.text for each in page.all("code") if each.text.startswith("dlv_")]
+    assert ids == ["dlv_2", "dlv_1"], "for `notifier retry`"
 
 
 async def test_deliveries_are_listed_by_state_and_target() -> None:
@@ -544,6 +546,26 @@ async def test_deliveries_are_listed_by_state_and_target() -> None:
     assert row(page, "dlv_1")["Why not"] == "answered 410 answer: gone for good"
     assert page.one("tr", data_key="dlv_1").one("button").attributes["data-retry"] == "dlv_1"
     assert row(page, "dlv_2")["When"].startswith("again in ")
+
+
+async def test_each_delivery_has_its_id_and_attempts_also_that_of_an_event_about_no_job() -> None:
+    failed = Attempt(at=at(1), outcome="failed", duration_ms=30_000, error="no answer in time")
+    refused = Attempt(at=at(2), outcome="refused", duration_ms=7, status=400, error="answered 400: no")
+    dead = delivery("1", state="dead", attempts=2, last_error="answered 400: no", history=(failed, refused))
+    made = record(dead)
+    event = msgspec.structs.replace(made.events[0], type="source.down", summary="allium is down")
+    records = of({"a": record(delivery("2", created=-1))})
+    records.put({"allium": SourceRecord(id="x", seq=1, events=(event,), deliveries=(dead,))}, {})
+    page = await show(records, "/deliveries")
+    told = page.one("tr", data_key="dlv_1")
+    assert told.one("code").text == "dlv_1"
+    assert row(page, "dlv_1")["What it tells"] == "allium is down dlv_1"
+    assert [each.text for each in told.one("details").one("ol").all("li")] == [
+        "2026-01-31 10:32:00 UTC refused in 7 ms: answered 400: no",
+        "2026-01-31 10:31:00 UTC failed in 30,000 ms: no answer in time",
+    ]
+    assert page.one("tr", data_key="dlv_2").one("code").text == "dlv_2"
+    assert not page.one("tr", data_key="dlv_2").all("details"), "nothing is kept of its attempts"
 
 
 async def test_deliveries_are_paged() -> None:
