@@ -21,6 +21,8 @@ from notifier.tags import tags
 _log = logging.getLogger(__name__)
 
 LONGEST = timedelta(days=3650)
+LONGEST_REASON = 500
+"""Characters: it is for people, and shown wherever mutes are."""
 _LOOK_EVERY_SECONDS = 60.0
 """The wall clock may be set while it is waited for."""
 
@@ -182,6 +184,8 @@ def check_mute(order: MuteOrder) -> None:
             raise RefusedMuteError(f"{key} is empty")
         if value is not None and not value.isascii() and _is_torn(value):
             raise RefusedMuteError(f"{key} is not UTF-8 text")
+    if order.reason is not None and len(order.reason) > LONGEST_REASON:
+        raise RefusedMuteError(f"reason is longer than {LONGEST_REASON} characters")
     if not timedelta(0) < order.length <= LONGEST:
         raise RefusedMuteError(f"it must last longer than 0s, and {LONGEST.days:,} days at most")
 

@@ -83,6 +83,7 @@ async def test_a_mute_is_held_by_each_source_it_is_about_and_outlives_a_restart(
         ({"job_id": "x"}, "there is no job x", True),
         ({"job_id": "k", "source": "a"}, "there is no job k of source a", True),
         ({"source": "x"}, "there is no source x", True),
+        ({"job_id": "j", "reason": "é" * 501}, "reason is longer than 500 characters", False),
         (
             {"job_id": "j", "length": timedelta(0)},
             "it must last longer than 0s, and 3,650 days at most",

@@ -241,6 +241,13 @@ def test_hostile_words_about_a_mute_are_harmless() -> None:
     assert len(rows(text)) == len(HOSTILE) + 1, "each on a line of its own"
 
 
+def test_why_something_is_muted_is_cut_where_it_is_long() -> None:
+    said = cells(drawn(mutes_table([a_mute(job_id="j", reason="because " * 60)])))["reason"]
+    assert said.startswith("because because")
+    assert said.endswith("…")
+    assert len(said) <= 100
+
+
 # ---------------------------------------------------------------------------------------- status
 
 

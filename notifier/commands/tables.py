@@ -22,6 +22,8 @@ from notifier.views import SourceView, Status, TargetView
 _BAR_WIDTH = 16
 _WIDEST = 10_000
 _SHOWN_PHASES = 3
+_LONGEST_REASON = 100
+"""Characters of why something is muted; `--json` has the rest."""
 _STATUS_STYLES = {
     "staging": "cyan",
     "transporting": "blue",
@@ -86,7 +88,7 @@ def mutes_table(items: list[MuteItem]) -> RenderableType:
             spell_mute(job_id=item.job_id, table=item.table, name=item.name, source=item.source), 200
         )
         events, ends = counted(item.suppressed, "event"), _until(item.until)
-        reason, made = _cell(item.reason, 200), _ago(item.created_at, " ago")
+        reason, made = _cell(item.reason, _LONGEST_REASON), _ago(item.created_at, " ago")
         wide.add_row(what, ends, events, reason, made, item.id)
         narrow.add_row(
             _stacked(what, Text(f"ends {ends}, {events} suppressed"), reason, Text(item.id, "dim"))

@@ -15,6 +15,7 @@ from notifier.duration import spell_duration
 from notifier.items import MuteItem
 from notifier.model import is_active, rfc3339
 from notifier.mute import spell_mute
+from notifier.muting import LONGEST_REASON
 from notifier.summary import counted, one_line
 
 _LONGEST = 200
@@ -40,6 +41,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["version"] = __version__
+    environment.globals["longest_reason"] = LONGEST_REASON
     environment.filters |= {
         "line": _line,
         "lines": _lines,

@@ -11,12 +11,13 @@ from msgspec import Meta
 from notifier.duration import parse_duration
 from notifier.items import list_mutes, show_mute
 from notifier.model import utc_now
-from notifier.muting import MuteOrder, Muting, Unmuted
+from notifier.muting import LONGEST_REASON, MuteOrder, Muting, Unmuted
 from notifier.records import Records
 from notifier.web.lists import Answer
 from notifier.web.reply import Nothing, paging, read_body, reply
 
 _Words = Annotated[str, Meta(extra_json_schema={"pattern": r"\S"})]
+_Reason = Annotated[str, Meta(extra_json_schema={"pattern": r"\S", "maxLength": LONGEST_REASON})]
 _Length = Annotated[
     str,
     Meta(
@@ -42,7 +43,7 @@ class WantedMute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """A glob: jobs that are called like this."""
     source: _Words | None = None
     """Jobs of this source; alone it is about the source itself, too."""
-    reason: _Words | None = None
+    reason: _Reason | None = None
     """Why, for people."""
 
 

@@ -325,7 +325,7 @@ function askMute(button) {
   problem.textContent = ""
   document.getElementById("mute-job").textContent = muted.title
   document.getElementById("mute-table").textContent = muted.table
-  document.getElementById("mute-source").textContent = muted.source
+  for (const name of form.querySelectorAll(".mute-source")) name.textContent = muted.source
   form.querySelector('[value="table"]').closest("label").hidden = muted.table === ""
   dialog.showModal()
 }
