@@ -34,7 +34,7 @@ LOOKS = [["status"], ["jobs"], ["deliveries"], ["deliveries", "--state", "dead"]
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 STATUS_KEYS = {"mutes", "running", "version", "pid", "started_at", "state", "sources", "targets"}
-SOURCE_KEYS = {"name", "jobs", "active", "stalled", "failing_since", "baseline_at", "polls"}
+SOURCE_KEYS = {"name", "configured", "jobs", "active", "stalled", "failing_since", "baseline_at", "polls"}
 POLL_KEYS = {
     *(
         "last_poll",
@@ -48,7 +48,8 @@ POLL_KEYS = {
     )
 }
 TARGET_KEYS = {
-    *("name", "pending", "delivered", "dead", "oldest_pending", "last_error", "failing_since", "quiet_until"),
+    *("name", "configured", "pending", "delivered", "dead", "oldest_pending", "last_error"),
+    *("failing_since", "quiet_until"),
 }
 JOB_KEYS = {
     *("phases", "stalled_since", "removed", "muted_until"),

@@ -16,8 +16,10 @@ from notifier.records import Records
 from notifier.web.lists import Answer
 from notifier.web.reply import Nothing, paging, read_body, reply
 
-_Words = Annotated[str, Meta(extra_json_schema={"pattern": r"\S"})]
-_Reason = Annotated[str, Meta(extra_json_schema={"pattern": r"\S", "maxLength": LONGEST_REASON})]
+# More than spaces, among which Python counts some control characters that no pattern's \s has.
+_NOT_BLANK = r"[^\s\x1c-\x1f\x85]"
+_Words = Annotated[str, Meta(extra_json_schema={"pattern": _NOT_BLANK})]
+_Reason = Annotated[str, Meta(extra_json_schema={"pattern": _NOT_BLANK, "maxLength": LONGEST_REASON})]
 _Length = Annotated[
     str,
     Meta(
