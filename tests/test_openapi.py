@@ -196,11 +196,13 @@ schemathesis.openapi.format("cursor", st.builds(cursor, st.text(min_size=1), st.
 schemathesis.openapi.format("duration-of-a-mute", st.integers(1, 3650).map("{}d".format))
 
 
-def faults(url: str, token: str | None, examples: int) -> tuple[Counter[str], list[str]]:
+def faults(url: str, token: str | None, examples: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Return how often each check was made, and what is wrong with the answers, after so many examples each."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     settings = {"max-examples": examples, "database": "none"}
-    config = SchemathesisConfig.from_dict({"base-url": url, "generation": settings, "headers": headers})
+    config = SchemathesisConfig.from_dict(
+        {"base-url": url, "generation": settings, "headers": headers, "seed": seed}
+    )
     schema = schemathesis.openapi.from_url(f"{url}/api/v1/openapi.json", config=config, headers=headers)
     made: Counter[str] = Counter()
     found: list[str] = []
@@ -233,10 +235,19 @@ CHECKS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("examples", "seed"),
+    [
+        (15, 1),
+        *(pytest.param(400, seed, marks=[pytest.mark.soak, pytest.mark.timeout(1200)]) for seed in (2, 3)),
+    ],
+)
 @pytest.mark.parametrize("token", [None, TOKEN])
-async def test_schemathesis_finds_no_fault(tmp_path: Path, token: str | None) -> None:
+async def test_schemathesis_finds_no_fault(
+    tmp_path: Path, token: str | None, examples: int, seed: int
+) -> None:
     async with served(tmp_path, token) as url:
-        made, found = await asyncio.to_thread(faults, url, token, 15)
+        made, found = await asyncio.to_thread(faults, url, token, examples, seed)
     assert not found, "\n\n".join(found)
     assert set(made) >= CHECKS | ({"ignored_auth"} if token else set())
 
