@@ -25,10 +25,10 @@ _HEADERS = {"X-Accel-Buffering": "no"}  # a proxy that buffers would tell nothin
 class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
     """How often an open page hears of its daemon, and what it makes of hearing nothing; in seconds."""
 
-    beat: float = 3.0
+    beat: float = 2.0
     """The stream says something so often, even when nothing changed."""
-    patience: float = 10.0
-    """A page that has heard nothing for so long says that there is no answer."""
+    patience: float = 8.0
+    """A page that has heard nothing for so long says that there is no answer; it looks once a second."""
     again: float = 15.0
     """How often a page without a stream asks by itself."""
 
