@@ -22,7 +22,7 @@ class Clock:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        # A run is never skipped for being late: no poll may be lost to a busy or sleeping machine. After such a
+        # A run is never skipped for being late: no poll may be lost to a busy or sleeping machine. After a
         # sleep one may be due twice; the second finds that it is not, which is no reason for a warning.
         defaults = {"misfire_grace_time": None, "max_instances": 2}
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)

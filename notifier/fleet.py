@@ -61,7 +61,7 @@ class Fleet:
         parts.settings = new  # whoever is routed to from now on is there
         for source in new.sources:
             if source.name in found.sources.new:
-                await self._observe(source, alliums[source.name])
+                await self._observe(source, alliums[source.name], self._pause(source, old))
         for name in found.sources.removed:
             await parts.watchers[name].end()
             await self._clock.forget(name)
@@ -90,22 +90,21 @@ class Fleet:
             parts.put_cards(target)
             self._accompany(name)
 
-    async def _observe(self, source: SourceSettings, allium: AlliumSource) -> None:
-        """Watch a source that is new, or is another than before; what the API asked for still holds."""
+    async def _observe(self, source: SourceSettings, allium: AlliumSource, wait: timedelta) -> None:
+        """Watch, after a wait, a source that is new or is another than before."""
         before = self._parts.watchers.get(source.name)
         if before is not None:
             await before.end()
             await self._clock.forget(source.name)
-        report, wait = None if before is None else before.report, self._pause(source)
         for dispatcher in self._parts.dispatchers.values():
             dispatcher.know(source.name)
-        self._parts.put_source(source, allium, report)
+        self._parts.put_source(source, allium, None if before is None else before.report)
         self._watch(source.name, wait)
 
-    def _pause(self, source: SourceSettings) -> timedelta:
-        """Return for how long the API wants not to be asked with the key of a source."""
+    def _pause(self, source: SourceSettings, old: Settings) -> timedelta:
+        """Return for how long the API wants not to be asked with the key of a source, as it said before."""
         now, reports = utc_now(), self._parts.reports
-        same_key = (each.name for each in self._parts.settings.sources if each.account == source.account)
+        same_key = (each.name for each in old.sources if each.account == source.account)
         known = (reports[name] for name in same_key if name in reports)
         until = [each.next_poll for each in known if each.fault == "throttled" and each.next_poll is not None]
         return max(timedelta(0), max(until, default=now) - now)

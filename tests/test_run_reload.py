@@ -394,8 +394,11 @@ async def test_what_the_api_asked_for_still_holds(configured: Configured, api: S
         configured.sources |= {"third": api.url, "fourth": other.url}
         await configured.reload()
         await daemon.logged("fourth: a first poll")  # nobody asked that one to wait
+        assert len(api.requests) == polls
+        configured.key.write_text("another-key")
+        await configured.reload()
+        await api.arrived(polls + 3)  # nor to wait with another key
         assert await daemon.ends(signal.SIGTERM) == 0
-    assert len(api.requests) == polls
 
 
 async def test_a_target_that_hangs_as_it_is_removed_delays_no_poll_and_no_stop(
