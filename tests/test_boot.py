@@ -234,10 +234,10 @@ async def _answers_root(machine: Machine) -> None:
 
 async def _takes_a_backup_back(machine: Machine) -> None:
     """Back the state up and restore it, as docs/operating.md has it."""
-    await machine.does("notifier", "backup", "/root/copy.db")
+    await machine.does("notifier", "backup", "/var/backups/copy.db")
     restore = (
         "cd /var/lib/notifier && mv state.db state.db.damaged && rm -f state.db-wal state.db-shm",
-        "cp /root/copy.db state.db && chown --reference=state.db.damaged state.db",
+        "cp /var/backups/copy.db state.db && chown --reference=state.db.damaged state.db",
     )
     await machine.does("sh", "-c", " && ".join(restore))
 
