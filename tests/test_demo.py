@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import psutil
 import pytest
 from rich.console import Console
 
@@ -372,3 +373,17 @@ async def test_the_status_page_is_served_on_the_port() -> None:
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 0
+
+
+async def test_a_demo_whose_output_nobody_reads_leaves_no_daemon_behind() -> None:
+    process = await _demo("--seconds", "6")
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while b"watching" not in await process.stdout.readline():
+            pass
+        daemons = psutil.Process(process.pid).children(recursive=True)
+        assert daemons
+        process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        await process.wait()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, daemons, timeout=10)
+    assert not alive

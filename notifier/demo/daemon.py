@@ -102,6 +102,11 @@ class Daemon:
             self._process.kill()
             return await self.ended()
 
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        if self._process.returncode is None:
+            self._process.kill()
+
     async def _read(self) -> None:
         stream = self._process.stderr
         while stream is not None and (line := await stream.readline()):

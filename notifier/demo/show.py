@@ -84,11 +84,14 @@ async def run_demo(seconds: float | None, port: int) -> bool:
                 tables=_TABLES,
                 secrets=drawn,
             )
-            died = await _until_over(daemon, seconds)
-            if not died:
-                world.api.freeze()
-                await _caught_up(world)
-            code = await daemon.stop()
+            try:
+                died = await _until_over(daemon, seconds)
+                if not died:
+                    world.api.freeze()
+                    await _caught_up(world)
+                code = await daemon.stop()
+            finally:
+                daemon.kill()  # when nobody reads what is printed, too
     return show.verdict(world, daemon, code)
 
 
