@@ -7,7 +7,7 @@ from typing import Any
 
 from notifier.duration import spell_duration
 from notifier.model import Delivery, Event, RecordKey
-from notifier.outbox import batch_id
+from notifier.outbox import LOST_SOURCE, batch_id
 from notifier.retry import Outcome
 from notifier.sending import Receipt, SendError
 from notifier.summary import counted, one_line
@@ -41,6 +41,8 @@ def report(
         if result.was_there:
             return logging.INFO, f"{what} was there: an earlier attempt had arrived"
         return logging.INFO, f"delivered {what} in {took.total_seconds() * 1000:.0f} ms"
+    if tried.last_error == LOST_SOURCE:
+        return logging.INFO, f"gave up {what}: {tried.last_error}"  # nobody can have it sent again
     if outcome == "dead":
         which = tried.id if alone else f"--dead --target {tried.target}"
         return logging.ERROR, f"gave up {what}: {tried.last_error}; to send again: notifier retry {which}"

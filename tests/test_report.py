@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from notifier.model import Delivery, Event
-from notifier.outbox import batch_id
+from notifier.outbox import LOST_SOURCE, batch_id, lose
 from notifier.report import describe, raised_in, report
 from notifier.retry import Outcome
 from notifier.sending import Receipt, SendError
@@ -40,6 +40,14 @@ def _line(
     wait: timedelta | None = timedelta(minutes=2, seconds=5),
 ) -> tuple[int, str]:
     return report(_WHAT, outcome, _TRIED, result, alone=alone, took=took, wait=wait)
+
+
+def test_what_a_config_gave_up_is_no_error_and_asks_for_nothing() -> None:
+    lost = lose(_TRIED, now=_NOW)
+    level, line = report(
+        _WHAT, "dead", lost, _FAILED, alone=True, took=timedelta(seconds=1), wait=timedelta(0)
+    )
+    assert (level, line) == (logging.INFO, f"gave up {_WHAT}: {LOST_SOURCE}")
 
 
 # ------------------------------------------------------------------------------------ what it is of
