@@ -40,12 +40,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     restart_needed: tuple[str, ...]
     """Tables that differ and that only a restart can follow."""
 
-    def __bool__(self) -> bool:
-        """Whether anything can be followed at once."""
-        return any(
-            (*self.sources.new, *self.sources.gone, *self.targets.new, *self.targets.gone, *self.tables)
-        )
-
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     """What came of reading a config again."""

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -99,8 +98,3 @@ def _unescaped(text: str) -> str:
     for entity, character in _ENTITIES.items():
         text = text.replace(entity, character)
     return text
-
-
-def indented(content: RenderableType) -> RenderableType:
-    """Return it set in by two columns."""
-    return Padding(content, (0, 0, 0, 2))

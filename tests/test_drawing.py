@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from rich.console import Console, RenderableType
 
-from notifier.drawing import draw_message, draw_mrkdwn, indented
+from notifier.drawing import draw_message, draw_mrkdwn
 from notifier.model import ALL_TYPES, Event
 from notifier.payload import read_payload
 from notifier.sample import sample_event
@@ -164,10 +164,6 @@ def test_a_narrow_terminal_shows_all_words(width: int) -> None:
     shown = re.sub(r"[▌\s]", "", drawn(draw_message(message.arguments()), width=width))
     assert "USDCtransfersJan2024isstaging" in shown
     assert "base.assets.erc20_token_transfers" in shown
-
-
-def test_content_can_be_set_in() -> None:
-    assert lines(indented("x")) == ["  x"]
 
 
 # -------------------------------------------------------------------------------- hostile contents

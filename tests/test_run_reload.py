@@ -116,17 +116,14 @@ async def test_a_bad_config_is_refused_and_the_old_one_goes_on(
         configured.more = '[webb]\n[log]\nlevel = "loud"\n'
         out, err = await configured.reload(code=2)
         assert out == ""
-        assert err == (
-            "notifier: not reloaded, the config before stays in force: 2 problems in "
-            f"{configured.path}:\n"
-            '  webb: unknown key; did you mean "web"?\n'
-            '  log.level: must be one of "debug", "info", "warning" or "error"\n'
-        ) or sorted(err.splitlines()[1:]) == sorted(
-            [
-                '  log.level: must be one of "debug", "info", "warning" or "error"',
-                '  webb: unknown key; did you mean "web"?',
-            ]
+        first, *rest = err.splitlines()
+        assert first == (
+            f"notifier: not reloaded, the config before stays in force: 2 problems in {configured.path}:"
         )
+        assert sorted(rest) == [
+            '  log.level: must be one of "debug", "info", "warning" or "error"',
+            '  webb: unknown key; did you mean "web"?',
+        ]
         configured.path.write_text("[[")
         daemon.process.send_signal(signal.SIGHUP)
         await daemon.logged("not reloaded, the one before stays in force")
